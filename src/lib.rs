@@ -1,1 +1,27 @@
-//! stub
+//! resetd issues password-reset tokens that anybody can verify offline and that work once.
+//!
+//! The map, top layer first; each module uses only those below it (`ARCHITECTURE.md` has the
+//! table, a test holds the code to it):
+//!
+//! - [`cli`]: the commands, one file each, and what they print.
+//! - [`serve`]: wires a configuration into a running server: keys, service, listener, shutdown.
+//! - [`http`]: the route table, requests into values and values into answers.
+//! - [`service`]: the story of each operation: issue, check, redeem, revoke.
+//! - [`keystore`]: the folder of private keys.
+//! - [`revocation`]: what is spent and revoked, and the invariant of single use.
+//! - [`config`]: four layers of settings into one valid configuration.
+//! - [`random`], [`clock`]: chance and time, brought to the rest as values.
+//! - [`domain`]: the rules, pure.
+//!
+//! Verification itself is a library of its own, [`resetd_verify`], for edges to use as well.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod http;
+pub mod keystore;
+pub mod random;
+pub mod revocation;
+pub mod serve;
+pub mod service;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Part, VerifyError};
@@ -21,7 +22,7 @@ const MAX_AUDIENCES: usize = 16;
 const MAX_TIMESTAMP: u64 = 1 << 53;
 
 /// Whole seconds since 1970-01-01T00:00:00Z (`NumericDate`, RFC 7519 §2), at most 2^53.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
@@ -104,13 +105,30 @@ impl Serialize for TokenId {
     }
 }
 
-/// Where a token's bit stands in a Token Status List.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// Where a token's bit stands in a Token Status List. Serialized, it is the whole `status` claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusReference {
     /// The position in the list, from 0.
     pub idx: u64,
     /// The address of the list.
     pub uri: String,
+}
+
+impl Serialize for StatusReference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Position<'a> {
+            idx: u64,
+            uri: &'a str,
+        }
+        let position = Position {
+            idx: self.idx,
+            uri: &self.uri,
+        };
+        let mut claim = serializer.serialize_map(Some(1))?;
+        claim.serialize_entry("status_list", &position)?;
+        claim.end()
+    }
 }
 
 /// What a verified token says. Serialized, it is the claims set with absent members left out.
@@ -270,5 +288,73 @@ fn one_or_many<S: Serializer>(audiences: &[String], serializer: S) -> Result<S::
     match audiences {
         [one] => serializer.serialize_str(one),
         many => many.serialize(serializer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: Timestamp = Timestamp(MAX_TIMESTAMP);
+
+    #[test]
+    fn a_timestamp_saturates_at_both_ends() {
+        assert_eq!(Timestamp::from_seconds(MAX_TIMESTAMP + 1), LAST);
+        assert_eq!(Timestamp::from_seconds(u64::MAX), LAST);
+        assert_eq!(LAST.plus(1), LAST);
+        assert_eq!(LAST.plus(u64::MAX), LAST);
+        assert_eq!(Timestamp(5).plus(7), Timestamp(12));
+        assert_eq!(Timestamp(5).minus(7), Timestamp(0));
+        assert_eq!(Timestamp(5).minus(u64::MAX), Timestamp(0));
+        assert_eq!(Timestamp(12).since(Timestamp(5)), 7);
+        assert_eq!(Timestamp(5).since(Timestamp(12)), 0);
+        assert_eq!(LAST.since(Timestamp(0)), MAX_TIMESTAMP);
+    }
+
+    #[test]
+    fn a_token_id_has_one_spelling() {
+        let id = TokenId::from_bytes([0xfb; 16]);
+        assert_eq!(id.to_string(), "-_v7-_v7-_v7-_v7-_v7-w");
+        assert_eq!(format!("{id:?}"), "TokenId(-_v7-_v7-_v7-_v7-_v7-w)");
+        assert_eq!(TokenId::parse(&id.to_string()), Some(id));
+        for other in [
+            "",
+            "-_v7-_v7-_v7-_v7-_v7-",
+            "-_v7-_v7-_v7-_v7-_v7-_",
+            "-_v7-_v7-_v7-_v7-_v7-x",
+            "-_v7-_v7-_v7-_v7-_v7-w==",
+            "+/v7+/v7+/v7+/v7+/v7+w",
+            "-_v7-_v7-_v7-_v7-_v7-wA",
+            " -_v7-_v7-_v7-_v7-_v7-w",
+        ] {
+            assert_eq!(TokenId::parse(other), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn an_identifier_is_1_to_256_bytes_that_a_screen_shows_as_they_are() {
+        let longest = "x".repeat(MAX_IDENTIFIER_LENGTH);
+        for good in ["x", " ", "o'Neil", "\u{674e}", "a\u{301}", &longest] {
+            assert!(is_identifier(good), "{good:?}");
+        }
+        let too_long = "x".repeat(MAX_IDENTIFIER_LENGTH + 1);
+        let too_long_in_bytes = "\u{e9}".repeat(MAX_IDENTIFIER_LENGTH / 2 + 1);
+        for bad in ["", &too_long, &too_long_in_bytes] {
+            assert!(!is_identifier(bad), "{bad:?}");
+        }
+        let unseen = [
+            '\0', '\t', '\n', '\u{1b}', '\u{7f}', '\u{85}', '\u{61c}', '\u{200e}', '\u{200f}',
+            '\u{2028}', '\u{2029}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}',
+        ];
+        for c in unseen {
+            assert!(!is_identifier(&format!("ada{c}")), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn claims_read_back_what_they_serialize_to() {
+        let text = r#"{"iss":"i","aud":["a","b"],"sub":"s","credential_id":"c","user_id":"u","iat":1,"exp":2,"nbf":1,"jti":"AAECAwQFBgcICQoLDA0ODw","status":{"status_list":{"idx":7,"uri":"https://s"}}}"#;
+        let claims = Claims::parse(text.as_bytes()).unwrap();
+        assert_eq!(serde_json::to_string(&claims).unwrap(), text);
     }
 }

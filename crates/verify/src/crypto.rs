@@ -115,8 +115,11 @@ impl SigningKey {
 
     /// Takes an RSA key of 2048 bits or more for `RS256` or `PS256`.
     ///
+    /// ring does not compare `dp` and `dq` with `d`; if they are wrong, every signature fails. Sign
+    /// once before a key from outside is put to use.
+    ///
     /// # Errors
-    /// ring's reason, also when the members do not belong together.
+    /// ring's reason, also when the other members do not belong together.
     pub fn from_rsa(
         algorithm: RsaAlgorithm,
         members: &RsaPrivateMembers<'_>,
@@ -303,6 +306,15 @@ impl VerifyingKey {
     }
 }
 
+/// The neutral point in the place of R, the one commitment of small order that ring lets pass
+/// (RFC 8032 §5.1.7). No honest signer makes it and strict verifiers refuse it; so do we, that a
+/// token is good everywhere or nowhere.
+const NEUTRAL_R: [u8; 32] = {
+    let mut point = [0; 32];
+    point[0] = 1;
+    point
+};
+
 impl signature::Verifier<Vec<u8>> for VerifyingKey {
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
         let plain = |algorithm: &'static dyn sig::VerificationAlgorithm, bytes: &[u8]| {
@@ -314,6 +326,9 @@ impl signature::Verifier<Vec<u8>> for VerifyingKey {
         match (self.algorithm, &self.key) {
             (Algorithm::Es256, PublicBytes::Plain(key)) => {
                 plain(&sig::ECDSA_P256_SHA256_FIXED, key)
+            }
+            (Algorithm::EdDsa, PublicBytes::Plain(_)) if signature.starts_with(&NEUTRAL_R) => {
+                Err(ring::error::Unspecified)
             }
             (Algorithm::EdDsa, PublicBytes::Plain(key)) => plain(&sig::ED25519, key),
             (Algorithm::Rs256, PublicBytes::Plain(key)) => {

@@ -27,8 +27,8 @@ impl std::fmt::Display for Part {
 
 /// Why a token was refused, in the order of the checks.
 ///
-/// Texts from the token are cut to 64 characters and escaped in `Display`, so an error can be
-/// logged as it is. From outside, all variants for which [`signature_was_good`] answers no should
+/// Texts that nobody signed are cut to 64 characters (a key identifier has at most 128), and all
+/// texts are escaped in `Display`, so an error can be logged as it is. From outside, all variants for which [`signature_was_good`] answers no should
 /// look alike.
 ///
 /// [`signature_was_good`]: VerifyError::signature_was_good

@@ -63,8 +63,8 @@ impl Serialize for Algorithm {
     }
 }
 
-/// `kid` (RFC 7515 §4.1.4): 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`, safe in a file name, a
-/// URL and a log line.
+/// `kid` (RFC 7515 §4.1.4): 1 to 128 characters of `A-Z a-z 0-9 . _ ~ -`, safe as a file name, in a
+/// URL and in a log line. `.` and `..` are none: they are ways through folders, not names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct KeyId(String);
 
@@ -72,7 +72,8 @@ impl KeyId {
     /// Reads a key identifier; a text with other characters is none.
     pub fn parse(text: &str) -> Option<Self> {
         let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._~-".contains(&b);
-        ((1..=128).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
+        let is_name = (1..=128).contains(&text.len()) && !matches!(text, "." | "..");
+        (is_name && text.bytes().all(allowed)).then(|| Self(text.into()))
     }
 
     /// The identifier as text.
@@ -187,7 +188,23 @@ pub struct KeySet(HashMap<KeyId, PublicKey>);
 
 impl KeySet {
     /// Reads a JWK Set (RFC 7517 §5). Keys of a kind that is not known here are passed over, as
-    /// the RFC asks; a key that is known and faulty refuses the set.
+    /// the RFC asks; a key that is known and faulty refuses the set. A key must name its `alg`.
+    ///
+    /// ```
+    /// use resetd_verify::{Algorithm, KeyId, KeySet, JwksError};
+    ///
+    /// let set = r#"{"keys": [
+    ///     {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "2027-01",
+    ///      "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    ///     {"kty": "oct", "alg": "HS256", "kid": "passed-over", "k": "AAAA"}
+    /// ]}"#;
+    /// let keys = KeySet::from_jwks(set.as_bytes())?;
+    /// assert_eq!(keys.len(), 1);
+    ///
+    /// let kid = KeyId::parse("2027-01").expect("a key identifier");
+    /// assert_eq!(keys.key(&kid).map(|key| key.algorithm()), Some(Algorithm::EdDsa));
+    /// # Ok::<(), JwksError>(())
+    /// ```
     ///
     /// # Errors
     /// [`JwksError`] says which key is at fault and why.

@@ -39,6 +39,22 @@ pub struct UnverifiedToken<'a> {
 impl<'a> UnverifiedToken<'a> {
     /// Cuts the compact serialization (RFC 7515 §7.1) and reads the header strictly.
     ///
+    /// Only for whoever must know the key before the check, to choose among several issuers, say.
+    /// What it answers is a claim of the sender and nothing more.
+    ///
+    /// ```
+    /// use resetd_verify::{UnverifiedToken, VerifyError};
+    ///
+    /// // {"alg":"ES256","typ":"reset+jwt","kid":"2027-01"} . {} . a signature that is none
+    /// let text = "eyJhbGciOiJFUzI1NiIsInR5cCI6InJlc2V0K2p3dCIsImtpZCI6IjIwMjctMDEifQ.e30.AA";
+    /// let token = UnverifiedToken::parse(text)?;
+    /// assert_eq!(token.key_id().as_str(), "2027-01");
+    ///
+    /// let error = UnverifiedToken::parse("two.parts").unwrap_err();
+    /// assert_eq!(error, VerifyError::PartCount { found: 2 });
+    /// # Ok::<(), VerifyError>(())
+    /// ```
+    ///
     /// # Errors
     /// The variants of [`VerifyError`] from `TooLong` to `MissingKeyId`.
     pub fn parse(text: &'a str) -> Result<Self, VerifyError> {

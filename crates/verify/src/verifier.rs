@@ -60,6 +60,17 @@ impl Verifier {
     /// signature, claims, issuer, audience and time, in this order. Whether the token was used or
     /// revoked is a question for its issuer or for the issuer's status list.
     ///
+    /// ```
+    /// use resetd_verify::{KeySet, Timestamp, Verifier, VerifyError};
+    ///
+    /// let verifier = Verifier::new("https://reset.example.com", "https://app.example.com");
+    /// let now = Timestamp::from_seconds(1_800_000_000);
+    /// let error = verifier.verify("abc", &KeySet::default(), now).unwrap_err();
+    /// assert_eq!(error, VerifyError::PartCount { found: 1 });
+    /// assert_eq!(error.code(), "part_count");
+    /// assert!(!error.signature_was_good());
+    /// ```
+    ///
     /// # Errors
     /// The first [`VerifyError`] in the order of the checks.
     pub fn verify(

@@ -1,0 +1,94 @@
+//! `resetd callers add | list`.
+
+use anyhow::{Result, bail};
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{Output, remark, rows};
+use super::{Outcome, Settings};
+use crate::config::{CALLER_NAME_WANTED, is_caller_name, parse_scopes};
+use crate::domain::caller::{Caller, KeyHash, Scope, api_key};
+use crate::domain::policy::TenantName;
+use crate::random::Random;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an API key; it is printed once, with the lines for config.toml
+    Add {
+        /// The caller's name, for logs
+        #[arg(long)]
+        name: String,
+        /// What it may do: issue, check, redeem, revoke, keys:read, keys:write
+        #[arg(long, value_delimiter = ',', required = true)]
+        scopes: Vec<String>,
+        /// The tenant it acts for
+        #[arg(long, default_value = TenantName::DEFAULT)]
+        tenant: String,
+    },
+    /// List the configured callers
+    List,
+}
+
+pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Result<Outcome> {
+    match command {
+        Command::Add {
+            name,
+            scopes,
+            tenant,
+        } => add(&name, &scopes, &tenant, output),
+        Command::List => list(settings, output),
+    }
+}
+
+fn add(name: &str, scopes: &[String], tenant: &str, output: Output) -> Result<Outcome> {
+    if !is_caller_name(name) {
+        bail!("--name: {CALLER_NAME_WANTED}, found {name:?}");
+    }
+    if TenantName::parse(tenant).is_none() {
+        bail!("--tenant: wanted 1 to 64 characters a-z 0-9 -, found {tenant:?}");
+    }
+    let scopes = parse_scopes(scopes.iter().map(String::as_str))
+        .map_err(|problem| anyhow::anyhow!("--scopes: {problem}"))?;
+    let names: Vec<_> = scopes
+        .iter()
+        .map(|scope| format!("{:?}", scope.name()))
+        .collect();
+    let key = api_key(Random::new().bytes()?);
+    let toml = format!(
+        "[[callers]]\nname = \"{name}\"\nscopes = [{}]\ntenant = \"{tenant}\"\nkey_sha256 = \"{}\"\n",
+        names.join(", "),
+        KeyHash::of(key.expose())
+    );
+    output.print(&json!({ "key": key.expose(), "toml": toml }), || {
+        format!("{}\n\n{toml}", key.expose())
+    })?;
+    remark("The key is shown this once; the lines go into config.toml.");
+    Ok(Outcome::Done)
+}
+
+fn list(settings: &Settings, output: Output) -> Result<Outcome> {
+    let config = settings.config(&[])?;
+    let callers = config.callers.as_slice();
+    let json: Vec<_> = callers
+        .iter()
+        .map(|caller| {
+            let scopes: Vec<_> = caller.scopes.iter().copied().map(Scope::name).collect();
+            json!({ "name": caller.name, "tenant": caller.tenant.as_str(), "scopes": scopes })
+        })
+        .collect();
+    output.print(&json, || {
+        let row = |caller: &Caller| {
+            let scopes: Vec<_> = caller.scopes.iter().copied().map(Scope::name).collect();
+            vec![
+                caller.name.clone(),
+                caller.tenant.as_str().into(),
+                scopes.join(", "),
+            ]
+        };
+        rows(
+            &["NAME", "TENANT", "SCOPES"],
+            callers.iter().map(row).collect(),
+        )
+    })?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,287 @@
+//! `resetd issue | redeem | revoke`: a client of a running service.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::{Map, Value};
+use ureq::http::{Response, StatusCode};
+use ureq::{Agent, Body};
+
+use super::output::{Output, facts, remark};
+use super::{Outcome, token};
+use crate::domain::caller::is_api_key;
+use crate::domain::secret::Secret;
+
+/// Longest answer that is read, in bytes.
+const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
+/// Time for one whole exchange.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+#[derive(Debug, clap::Args)]
+struct Service {
+    /// Where the service is
+    #[arg(long, env = "RESETD_URL", default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// File that holds the API key; the environment variable `RESETD_API_KEY` is the other way
+    #[arg(long, value_name = "FILE")]
+    api_key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct IssueArgs {
+    /// Whose password may be set
+    username: String,
+    /// The credential that may be reset
+    #[arg(long, value_name = "ID")]
+    credential_id: Option<String>,
+    /// The app's own identifier of the user
+    #[arg(long, value_name = "ID")]
+    user_id: Option<String>,
+    /// Life of the token in seconds
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u64>,
+    #[command(flatten)]
+    service: Service,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct RedeemArgs {
+    /// The token, or - to read it from standard input
+    token: String,
+    /// Spend it only if it is for this credential
+    #[arg(long, value_name = "ID")]
+    credential_id: Option<String>,
+    #[command(flatten)]
+    service: Service,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub(super) struct RevokeArgs {
+    /// The token, or - to read it from standard input
+    #[arg(group = "what")]
+    token: Option<String>,
+    /// The identifier (jti) of one token
+    #[arg(long, value_name = "JTI", group = "what")]
+    token_id: Option<String>,
+    /// All tokens of this user
+    #[arg(long, value_name = "NAME", group = "what")]
+    user: Option<String>,
+    /// All tokens of all users
+    #[arg(long, group = "what")]
+    everything: bool,
+    /// Only those issued before this time
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["token", "token_id"])]
+    before: Option<String>,
+    #[command(flatten)]
+    service: Service,
+}
+
+pub(super) fn issue(args: &IssueArgs, output: Output) -> Result<Outcome> {
+    let body = members([
+        ("username", Some(args.username.as_str().into())),
+        (
+            "credentialId",
+            args.credential_id.as_deref().map(Into::into),
+        ),
+        ("userId", args.user_id.as_deref().map(Into::into)),
+        ("ttl", args.ttl.map(Into::into)),
+    ]);
+    args.service
+        .post("/password-tokens", &body)?
+        .show(output, |answer| {
+            facts([
+                ("token", text(answer, "token")),
+                ("username", text(answer, "username")),
+                ("expires", text(answer, "expiredTime")),
+            ])
+        })
+}
+
+pub(super) fn redeem(args: &RedeemArgs, output: Output) -> Result<Outcome> {
+    let body = members([
+        ("token", Some(token::read(&args.token)?.into())),
+        (
+            "credentialId",
+            args.credential_id.as_deref().map(Into::into),
+        ),
+    ]);
+    args.service
+        .post("/redemptions", &body)?
+        .show(output, |answer| {
+            facts([
+                ("redeemed", text(answer, "redeemedTime")),
+                ("username", text(answer, "username")),
+                ("credential", text(answer, "credentialId")),
+                ("token id", text(answer, "tokenId")),
+            ])
+        })
+}
+
+pub(super) fn revoke(args: &RevokeArgs, output: Output) -> Result<Outcome> {
+    let token = args.token.as_deref().map(token::read).transpose()?;
+    let before = args
+        .before
+        .clone()
+        .or_else(|| args.everything.then(|| "now".into()));
+    let body = members([
+        ("token", token.map(Into::into)),
+        ("tokenId", args.token_id.as_deref().map(Into::into)),
+        ("username", args.user.as_deref().map(Into::into)),
+        ("before", before.map(Into::into)),
+    ]);
+    args.service
+        .post("/revocations", &body)?
+        .show(output, |answer| {
+            facts([
+                ("revoked", text(answer, "revoked")),
+                ("issued before", text(answer, "before")),
+            ])
+        })
+}
+
+/// What the service said.
+enum Answer {
+    /// It was done.
+    Done(Value),
+    /// The token is not valid, or not for this.
+    NotValid(Value),
+}
+
+impl Answer {
+    fn show(self, output: Output, lines: impl FnOnce(&Value) -> String) -> Result<Outcome> {
+        match self {
+            Self::Done(answer) => {
+                output.print(&answer, || lines(&answer))?;
+                Ok(Outcome::Done)
+            }
+            Self::NotValid(problem) => {
+                output.print(&problem, || {
+                    facts([
+                        ("valid", "no".into()),
+                        ("code", text(&problem, "code")),
+                        ("reason", text(&problem, "title")),
+                        ("mend", text(&problem, "detail")),
+                    ])
+                })?;
+                Ok(Outcome::NotValid)
+            }
+        }
+    }
+}
+
+impl Service {
+    fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+        let url = format!("{}{path}", self.url.trim_end_matches('/'));
+        let key = self.api_key()?;
+        let mut response = agent()
+            .post(&url)
+            .header("Authorization", format!("Bearer {}", key.expose()))
+            .header("Content-Type", "application/json")
+            .send(body.to_string())
+            .map_err(|error| {
+                anyhow!("cannot reach {url}: {error}; is it running? --url says where")
+            })?;
+        let status = response.status();
+        let answer: Value = serde_json::from_slice(&read(&mut response)?).with_context(|| {
+            format!("{url} answered {status} with something that is not JSON: is it resetd?")
+        })?;
+        match status {
+            status if status.is_success() => Ok(Answer::Done(answer)),
+            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE => {
+                Ok(Answer::NotValid(answer))
+            }
+            StatusCode::UNPROCESSABLE_ENTITY if answer["code"] == "credential_mismatch" => {
+                Ok(Answer::NotValid(answer))
+            }
+            _ => Err(failure(&url, &answer)),
+        }
+    }
+
+    /// From a file or the environment, never from an argument: those are seen by everybody.
+    fn api_key(&self) -> Result<Secret> {
+        let (text, origin) = if let Some(file) = &self.api_key_file {
+            let text = fs::read_to_string(file)
+                .with_context(|| format!("cannot read the API key {}", file.display()))?;
+            (text, file.display().to_string())
+        } else {
+            let text = std::env::var("RESETD_API_KEY")
+                .context("no API key; set RESETD_API_KEY or give --api-key-file FILE")?;
+            (text, "RESETD_API_KEY".into())
+        };
+        let key = Secret::new(text.strip_suffix('\n').unwrap_or(&text));
+        if is_api_key(key.expose()) {
+            return Ok(key);
+        }
+        let found = match key.expose().find(char::is_whitespace) {
+            Some(at) => format!("white space after {at} characters"),
+            None => format!("{} bytes of another form", key.expose().len()),
+        };
+        bail!("{origin}: wanted an API key, rsk_ and 52 characters of a-z 2-7; found {found}")
+    }
+}
+
+fn failure(url: &str, answer: &Value) -> anyhow::Error {
+    let fields = answer["invalidFields"].as_array().into_iter().flatten();
+    for field in fields {
+        remark(&format!(
+            "  {}: {}",
+            text(field, "field"),
+            text(field, "message")
+        ));
+    }
+    anyhow!(
+        "{url} refused: {}. {}",
+        text(answer, "title"),
+        text(answer, "detail")
+    )
+}
+
+/// Fetches a small public document.
+pub(super) fn get(url: &str) -> Result<Vec<u8>> {
+    let mut response = agent()
+        .get(url)
+        .call()
+        .map_err(|error| anyhow!("cannot fetch {url}: {error}"))?;
+    if response.status() != StatusCode::OK {
+        bail!("{url} answered {}, wanted 200 OK", response.status());
+    }
+    read(&mut response)
+}
+
+fn read(response: &mut Response<Body>) -> Result<Vec<u8>> {
+    let body = response
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER_BYTES)
+        .read_to_vec();
+    body.context("the answer broke off or is too long")
+}
+
+/// The system's certificates decide whom to trust; redirects are not followed, since a key must go
+/// nowhere else.
+fn agent() -> Agent {
+    let tls = ureq::tls::TlsConfig::builder()
+        .root_certs(ureq::tls::RootCerts::PlatformVerifier)
+        .build();
+    Agent::config_builder()
+        .tls_config(tls)
+        .timeout_global(Some(TIMEOUT))
+        .max_redirects(0)
+        .http_status_as_error(false)
+        .build()
+        .into()
+}
+
+fn members<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
+    let given = members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.into(), value?)));
+    Value::Object(given.collect::<Map<_, _>>())
+}
+
+fn text(answer: &Value, name: &str) -> String {
+    answer[name].as_str().unwrap_or("-").into()
+}

@@ -1,0 +1,60 @@
+//! `resetd config check | show`.
+
+use anyhow::Result;
+use clap::Subcommand;
+use serde_json::json;
+
+use super::output::{Output, facts, rows};
+use super::{Outcome, Settings};
+use crate::config::Config;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Say whether the configuration can be used, and where it is wrong
+    Check,
+    /// Show every setting in force and where it comes from; secrets are masked
+    Show,
+}
+
+pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Result<Outcome> {
+    let layers = settings.layers(&[])?;
+    Config::from_layers(&layers)?;
+    match command {
+        Command::Check => output.print(&json!({ "valid": true }), || {
+            let file = settings
+                .file
+                .as_ref()
+                .map(|file| file.display().to_string());
+            facts([
+                ("valid", "yes".into()),
+                ("file", file.unwrap_or_else(|| "none".into())),
+            ])
+        })?,
+        Command::Show => {
+            let values: Vec<_> = layers
+                .values()
+                .into_iter()
+                .map(|(key, value)| {
+                    let shown = if key.ends_with(".key_sha256") {
+                        "\"***\"".into()
+                    } else {
+                        value.to_string()
+                    };
+                    let origin = layers.origin(&key).to_string();
+                    (key, shown, origin)
+                })
+                .collect();
+            let json: Vec<_> = values
+                .iter()
+                .map(|(key, value, origin)| json!({ "key": key, "value": value, "origin": origin }))
+                .collect();
+            output.print(&json, || {
+                let row = |(key, value, origin): &(String, String, String)| {
+                    vec![key.clone(), value.clone(), origin.clone()]
+                };
+                rows(&["KEY", "VALUE", "FROM"], values.iter().map(row).collect())
+            })?;
+        }
+    }
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,41 @@
+//! `resetd inspect`: shows what a token says, and says loudly that nobody checked it.
+
+use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::output::{Output, remark};
+use super::{Outcome, token};
+
+/// Said wherever an unchecked claim is shown.
+const WARNING: &str = "NOT VERIFIED: anybody can write this. To check it: resetd verify TOKEN";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The token, or - to read it from standard input
+    token: String,
+}
+
+pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
+    let token = token::read(&args.token)?;
+    let mut parts = token.split('.').map(decode);
+    let (Some(Some(header)), Some(Some(claims))) = (parts.next(), parts.next()) else {
+        remark(
+            "this is no JWT: wanted three parts of base64url between two dots, the first two JSON",
+        );
+        if let Some(mend) = token::mend(&token) {
+            remark(&mend);
+        }
+        return Ok(Outcome::NotValid);
+    };
+    remark(WARNING);
+    let json = json!({ "verified": false, "warning": WARNING, "header": header, "claims": claims });
+    output.print(&json, || format!("header {header:#}\nclaims {claims:#}"))?;
+    Ok(Outcome::Done)
+}
+
+fn decode(part: &str) -> Option<Value> {
+    let bytes = URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}

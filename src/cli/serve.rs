@@ -1,0 +1,106 @@
+//! `resetd serve`: logs, signals and the banner around the server.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Outcome, Settings};
+use crate::config::{Log, LogFormat};
+use crate::serve::{Started, serve};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Address and port to listen on; port 0 takes any free port
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Folder of private keys
+    #[arg(long, value_name = "DIR")]
+    keys: Option<String>,
+    /// Folder of state
+    #[arg(long, value_name = "DIR")]
+    state: Option<String>,
+}
+
+pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
+    let config = settings.config(&[
+        ("--listen", "server.listen", args.listen.as_deref()),
+        ("--keys", "keys.directory", args.keys.as_deref()),
+        ("--state", "state.directory", args.state.as_deref()),
+    ])?;
+    start_log(config.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    runtime.block_on(async {
+        // Before anything listens, so that no signal is missed.
+        let stop = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+        let [Ok(terminate), Ok(interrupt)] = stop else {
+            anyhow::bail!("cannot take signals")
+        };
+        serve(config, greet, either(terminate, interrupt)).await?;
+        Ok(Outcome::Done)
+    })
+}
+
+async fn either(mut terminate: Signal, mut interrupt: Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+fn start_log(log: Log) {
+    let is_terminal = io::stderr().is_terminal();
+    let builder = tracing_subscriber::fmt()
+        .with_max_level(log.level)
+        .with_target(false)
+        .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(io::stderr);
+    let is_pretty = match log.format {
+        LogFormat::Auto => is_terminal,
+        LogFormat::Pretty => true,
+        LogFormat::Json => false,
+    };
+    if is_pretty {
+        builder.init();
+    } else {
+        builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .init();
+    }
+}
+
+fn greet(started: &Started) {
+    tracing::info!(address = %started.address, "listening");
+    // Nobody may be reading; that is no reason to stop.
+    let _ = io::stdout().write_all(banner(started).as_bytes());
+}
+
+fn banner(started: &Started) -> String {
+    let url = format!("http://{}", started.address);
+    let mut lines = vec![format!("resetd listens on {url}")];
+    if let Some(kid) = &started.first_key {
+        lines.push(format!(
+            "made the first key {kid} in {}",
+            started.keys.display()
+        ));
+    }
+    if let Some(key) = &started.one_run_api_key {
+        let key = key.expose();
+        lines.push(format!(
+            "no caller is configured, so this API key is good for this run only:
+
+  export RESETD_URL={url} RESETD_API_KEY={key}
+
+make a token:
+
+  curl -s {url}/password-tokens -H 'Authorization: Bearer {key}' \\
+    -H 'Content-Type: application/json' -d '{{\"username\": \"alice@example.com\"}}'"
+        ));
+    }
+    lines.join("\n") + "\n"
+}

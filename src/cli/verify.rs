@@ -1,0 +1,120 @@
+//! `resetd verify`: the checks of an edge, on the command line.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use resetd_verify::{KeySet, Timestamp, VerifiedToken, Verifier, VerifyError};
+use serde_json::json;
+
+use super::client::get;
+use super::output::{Output, facts, remark};
+use super::{Outcome, Settings, token};
+use crate::clock::{Clock as _, SystemClock};
+use crate::config::Config;
+use crate::domain::time::{from_rfc3339, to_rfc3339};
+use crate::keystore::Keystore;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The token, or - to read it from standard input
+    token: String,
+    /// Public keys: a file or a URL. Without it, the folder of keys is used
+    #[arg(long, value_name = "FILE|URL")]
+    jwks: Option<String>,
+    /// Folder of private keys, whose public halves are used
+    #[arg(long, value_name = "DIR", conflicts_with = "jwks")]
+    keys: Option<PathBuf>,
+    /// Issuer to trust; the configured one by default
+    #[arg(long)]
+    issuer: Option<String>,
+    /// Audience to be; the configured one by default
+    #[arg(long)]
+    audience: Option<String>,
+    /// Seconds granted to clocks that disagree, at most 60; the configured ones by default
+    #[arg(long, value_name = "SECONDS")]
+    leeway: Option<u64>,
+    /// Verify as of this time instead of now: RFC 3339, or seconds since 1970
+    #[arg(long, value_name = "TIME", value_parser = parse_time)]
+    at: Option<Timestamp>,
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, String> {
+    let seconds = || text.parse().ok().map(Timestamp::from_seconds);
+    seconds().or_else(|| from_rfc3339(text)).ok_or_else(|| {
+        "wanted a time such as 2026-01-31T12:00:00Z, or whole seconds since 1970".into()
+    })
+}
+
+pub(super) fn run(settings: &Settings, args: &Args, output: Output) -> Result<Outcome> {
+    let config = settings.config(&[])?;
+    let policy = &config.policy;
+    let now = args.at.unwrap_or_else(|| SystemClock::new().now());
+    let keys = key_set(args, &config, now)?;
+    let verifier = Verifier::new(
+        args.issuer.as_deref().unwrap_or(&policy.issuer),
+        args.audience.as_deref().unwrap_or(&policy.audience),
+    )
+    .with_leeway(args.leeway.unwrap_or(policy.leeway))
+    .with_max_lifetime(policy.lifetime.max);
+    let token = token::read(&args.token)?;
+    match verifier.verify(&token, &keys, now) {
+        Ok(proof) => accepted(&proof, output),
+        Err(error) => refused(&token, &error, output),
+    }
+}
+
+fn key_set(args: &Args, config: &Config, now: Timestamp) -> Result<KeySet> {
+    let Some(jwks) = &args.jwks else {
+        let directory = args.keys.as_ref().unwrap_or(&config.keys.directory);
+        let keystore = Keystore::new(directory, config.policy.longest_acceptance());
+        return Ok(keystore.load()?.at(now)?.verifying);
+    };
+    let bytes = if jwks.starts_with("https://") || jwks.starts_with("http://") {
+        get(jwks)?
+    } else {
+        fs::read(jwks).with_context(|| format!("cannot read the key set {jwks}"))?
+    };
+    let keys = KeySet::from_jwks(&bytes).with_context(|| jwks.clone())?;
+    if keys.is_empty() {
+        bail!("{jwks}: has no key that can verify reset tokens");
+    }
+    Ok(keys)
+}
+
+fn accepted(verified: &VerifiedToken, output: Output) -> Result<Outcome> {
+    let claims = verified.claims();
+    let json = json!({ "valid": true, "kid": verified.key_id(), "claims": claims });
+    output.print(&json, || {
+        let optional = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
+        facts([
+            ("valid", "yes, as far as can be said offline".into()),
+            ("username", claims.sub.clone()),
+            ("credential", optional(&claims.credential_id)),
+            ("user id", optional(&claims.user_id)),
+            ("issued", to_rfc3339(claims.iat)),
+            ("expires", to_rfc3339(claims.exp)),
+            ("token id", claims.jti.to_string()),
+            ("key", verified.key_id().to_string()),
+        ])
+    })?;
+    remark("Whether it was used or revoked is known to its issuer only.");
+    Ok(Outcome::Done)
+}
+
+fn refused(token: &str, error: &VerifyError, output: Output) -> Result<Outcome> {
+    let mut json = json!({ "valid": false, "code": error.code(), "reason": error.to_string() });
+    let mend = token::mend(token);
+    if let Some(mend) = &mend {
+        json["mend"] = mend.as_str().into();
+    }
+    output.print(&json, || {
+        let lines = [("valid", "no".into()), ("reason", error.to_string())];
+        facts(
+            lines
+                .into_iter()
+                .chain(mend.clone().map(|mend| ("mend", mend))),
+        )
+    })?;
+    Ok(Outcome::NotValid)
+}

@@ -1,0 +1,335 @@
+//! Lays one layer of settings over another and remembers where each value came from.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table, Value};
+
+use super::raw::RawConfig;
+use super::{ConfigError, DEFAULTS};
+
+/// What every variable that is a setting begins with.
+pub const ENVIRONMENT_PREFIX: &str = "RESETD_";
+
+/// Variables with the prefix that are no settings of the server: they belong to the command line.
+pub const RESERVED_VARIABLES: [&str; 4] = [
+    "RESETD_CONFIG",
+    "RESETD_URL",
+    "RESETD_API_KEY",
+    "RESETD_OUTPUT",
+];
+
+/// Where a value was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The compiled-in `config.toml`.
+    Default,
+    /// A line of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// An environment variable.
+    Variable(String),
+    /// A flag of the command.
+    Flag(&'static str),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => formatter.write_str("default"),
+            Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
+            Self::Variable(name) => write!(formatter, "environment variable {name}"),
+            Self::Flag(name) => write!(formatter, "flag {name}"),
+        }
+    }
+}
+
+/// The layers laid so far.
+#[derive(Clone, Debug)]
+pub struct Layers {
+    values: Table,
+    /// By dotted key, as in `token.issuer` or `callers.0.name`; also for sections.
+    origins: BTreeMap<String, Origin>,
+}
+
+impl Layers {
+    /// Starts from the defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] if the compiled-in file were faulty.
+    pub fn defaults() -> Result<Self, ConfigError> {
+        let mut layers = Self {
+            values: Table::new(),
+            origins: BTreeMap::new(),
+        };
+        layers.add_text(DEFAULTS, |_| Origin::Default, Path::new("config.toml"))?;
+        Ok(layers)
+    }
+
+    /// Lays a file over what is there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the file, and the line where there is one.
+    pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.into(),
+            error,
+        })?;
+        self.add_text(
+            &text,
+            |line| Origin::File {
+                path: path.into(),
+                line,
+            },
+            path,
+        )?;
+        // Read at once, so that a mistake in the file is told before one that covers it.
+        self.read().map(drop)
+    }
+
+    /// Lays environment variables over what is there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the variable.
+    pub fn add_variables(
+        &mut self,
+        variables: impl Iterator<Item = (String, String)>,
+    ) -> Result<(), ConfigError> {
+        let settings = self.settings();
+        for (name, text) in variables {
+            if !name.starts_with(ENVIRONMENT_PREFIX) || RESERVED_VARIABLES.contains(&name.as_str())
+            {
+                continue;
+            }
+            let Some(key) = settings.iter().find(|key| variable_of(key) == name) else {
+                let nearest = nearest(&name, settings.iter().map(|key| variable_of(key)));
+                return Err(ConfigError::UnknownVariable { name, nearest });
+            };
+            self.set(key, &text, Origin::Variable(name))?;
+        }
+        Ok(())
+    }
+
+    /// Lays a flag over what is there.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the flag.
+    pub fn add_flag(
+        &mut self,
+        flag: &'static str,
+        key: &str,
+        text: &str,
+    ) -> Result<(), ConfigError> {
+        self.set(key, text, Origin::Flag(flag))
+    }
+
+    /// Where a setting, or the nearest section around it, was set.
+    pub fn origin(&self, key: &str) -> &Origin {
+        let mut key = key;
+        loop {
+            if let Some(origin) = self.origins.get(key) {
+                return origin;
+            }
+            match key.rsplit_once('.') {
+                Some((section, _)) => key = section,
+                None => return &Origin::Default,
+            }
+        }
+    }
+
+    /// Every setting in force, by dotted key, in the order of the keys.
+    pub fn values(&self) -> Vec<(String, Value)> {
+        let mut values = Vec::new();
+        collect(
+            &Value::Table(self.values.clone()),
+            String::new(),
+            &mut values,
+        );
+        values
+    }
+
+    /// The settings as written, types and names checked.
+    pub(super) fn read(&self) -> Result<RawConfig, ConfigError> {
+        serde_path_to_error::deserialize(self.values.clone()).map_err(|error| {
+            let key = dotted(error.path());
+            let problem = error.inner().message().to_owned();
+            ConfigError::Invalid {
+                origin: self.origin(&key).clone(),
+                key,
+                problem,
+            }
+        })
+    }
+
+    fn add_text(
+        &mut self,
+        text: &str,
+        origin: impl Fn(usize) -> Origin,
+        path: &Path,
+    ) -> Result<(), ConfigError> {
+        let line_of = |offset: usize| text[..offset.min(text.len())].matches('\n').count() + 1;
+        let table = DeTable::parse(text).map_err(|error| ConfigError::Syntax {
+            path: path.into(),
+            line: error.span().map_or(1, |span| line_of(span.start)),
+            message: error.message().into(),
+        })?;
+        let origins = &mut self.origins;
+        record(table.get_ref(), "", &mut |key, offset| {
+            origins.insert(key, origin(line_of(offset)));
+        });
+        let values: Table = toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: path.into(),
+            line: error.span().map_or(1, |span| line_of(span.start)),
+            message: error.message().into(),
+        })?;
+        overlay(&mut self.values, values);
+        Ok(())
+    }
+
+    /// The keys that a variable or a flag can set: all of the defaults.
+    fn settings(&self) -> Vec<String> {
+        let is_setting = |key: &String| !key.starts_with("callers");
+        self.values()
+            .into_iter()
+            .map(|(key, _)| key)
+            .filter(is_setting)
+            .collect()
+    }
+
+    /// Sets one value from text, in the type it already has.
+    fn set(&mut self, key: &str, text: &str, origin: Origin) -> Result<(), ConfigError> {
+        let Some((section, name)) = key.split_once('.') else {
+            return Ok(());
+        };
+        let Some(Value::Table(section)) = self.values.get_mut(section) else {
+            return Ok(());
+        };
+        let Some(value) = section.get_mut(name) else {
+            return Ok(());
+        };
+        let parsed = match value {
+            Value::Integer(_) => text
+                .parse()
+                .map(Value::Integer)
+                .map_err(|_| "a whole number"),
+            Value::Boolean(_) => text
+                .parse()
+                .map(Value::Boolean)
+                .map_err(|_| "true or false"),
+            Value::String(_)
+            | Value::Float(_)
+            | Value::Datetime(_)
+            | Value::Array(_)
+            | Value::Table(_) => Ok(Value::String(text.into())),
+        };
+        match parsed {
+            Ok(parsed) => *value = parsed,
+            Err(wanted) => {
+                let problem = format!("wanted {wanted}, found {text:?}");
+                return Err(ConfigError::Invalid {
+                    origin,
+                    key: key.into(),
+                    problem,
+                });
+            }
+        }
+        self.origins.insert(key.into(), origin);
+        self.read().map(drop)
+    }
+}
+
+fn variable_of(key: &str) -> String {
+    format!(
+        "{ENVIRONMENT_PREFIX}{}",
+        key.replace('.', "_").to_uppercase()
+    )
+}
+
+/// Sections are laid over member by member, everything else as a whole.
+fn overlay(below: &mut Table, above: Table) {
+    for (name, value) in above {
+        match (below.get_mut(&name), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => overlay(below, above),
+            (_, value) => {
+                below.insert(name, value);
+            }
+        }
+    }
+}
+
+fn record(table: &DeTable<'_>, prefix: &str, note: &mut impl FnMut(String, usize)) {
+    for (name, value) in table {
+        let key = join(prefix, name.get_ref());
+        record_value(value, &key, name.span().start, note);
+    }
+}
+
+fn record_value(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    offset: usize,
+    note: &mut impl FnMut(String, usize),
+) {
+    note(key.into(), offset);
+    if let DeValue::Table(table) = value.get_ref() {
+        record(table, key, note);
+    }
+    if let DeValue::Array(values) = value.get_ref() {
+        for (index, value) in values.iter().enumerate() {
+            record_value(
+                value,
+                &join(key, &index.to_string()),
+                value.span().start,
+                note,
+            );
+        }
+    }
+}
+
+fn collect(value: &Value, key: String, values: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Table(table) => {
+            for (name, value) in table {
+                collect(value, join(&key, name), values);
+            }
+        }
+        Value::Array(items) if items.iter().any(Value::is_table) => {
+            for (index, value) in items.iter().enumerate() {
+                collect(value, join(&key, &index.to_string()), values);
+            }
+        }
+        Value::String(_)
+        | Value::Integer(_)
+        | Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_) => values.push((key, value.clone())),
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        name.into()
+    } else {
+        format!("{prefix}.{name}")
+    }
+}
+
+/// `callers[0].name` becomes `callers.0.name`.
+fn dotted(path: &serde_path_to_error::Path) -> String {
+    path.to_string().replace('[', ".").replace(']', "")
+}
+
+/// The known name that differs least from `name`, if it does not differ much.
+fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
+    let (distance, nearest) = known
+        .map(|known| (strsim::levenshtein(name, &known), known))
+        .min()?;
+    (distance <= 4).then_some(nearest)
+}

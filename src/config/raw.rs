@@ -1,0 +1,75 @@
+//! The configuration as it is written: one field per key of `config.toml`, nothing checked yet.
+
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawConfig {
+    pub(super) server: RawServer,
+    pub(super) log: RawLog,
+    pub(super) token: RawToken,
+    pub(super) keys: RawKeys,
+    pub(super) state: RawState,
+    #[serde(default)]
+    pub(super) callers: Vec<RawCaller>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawServer {
+    pub(super) listen: String,
+    pub(super) max_connections: u64,
+    pub(super) header_timeout_seconds: u64,
+    pub(super) body_timeout_seconds: u64,
+    pub(super) max_connection_seconds: u64,
+    pub(super) max_body_bytes: u64,
+    pub(super) shutdown_seconds: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    pub(super) level: String,
+    pub(super) format: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawToken {
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) lifetime_seconds: u64,
+    pub(super) min_lifetime_seconds: u64,
+    pub(super) max_lifetime_seconds: u64,
+    pub(super) leeway_seconds: u64,
+    pub(super) supersede: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawKeys {
+    pub(super) directory: String,
+    pub(super) algorithm: String,
+    pub(super) jwks_max_age_seconds: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawState {
+    pub(super) durability: String,
+    pub(super) directory: String,
+    pub(super) capacity: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCaller {
+    pub(super) name: String,
+    pub(super) scopes: Vec<String>,
+    #[serde(default)]
+    pub(super) tenant: Option<String>,
+    #[serde(default)]
+    pub(super) key_sha256: Option<String>,
+    #[serde(default)]
+    pub(super) key_file: Option<String>,
+}

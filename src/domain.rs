@@ -1,0 +1,10 @@
+//! The pure layer: rules and values. It reads no clock, file or socket; the caller brings the time
+//! and the randomness.
+
+pub mod caller;
+pub mod identifier;
+pub mod issue;
+pub mod keyring;
+pub mod policy;
+pub mod secret;
+pub mod time;

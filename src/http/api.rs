@@ -1,0 +1,250 @@
+//! The native resources: handlers in the order of a token's life, then their wire types.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use resetd_verify::{Claims, Timestamp, TokenId};
+use serde::Serialize;
+
+use super::body::{JsonBody, Members, positive, text};
+use super::observe::AboutToken;
+use super::problem::{Problem, ProblemKind};
+use crate::domain::identifier::{CredentialId, UserId, Username};
+use crate::domain::issue::{Expiry, IssueRequest};
+use crate::domain::time::{from_rfc3339, from_rfc3339_rounded_up, to_rfc3339};
+use crate::service::{ResetService, Revocation};
+
+/// What a time in a request must be.
+const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
+/// What a token in a request must be; whether it is one is not for the form to say.
+const TOKEN: &str = "a token as it was issued";
+
+/// `POST /password-tokens`
+pub(super) async fn issue(
+    State(service): State<ResetService>,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let request = read_issue_request(&body)?;
+    let issued = service.issue(&request)?;
+    let resource = PasswordToken::new(&service, issued.token.expose(), &issued.claims);
+    let location = [(header::LOCATION, resource.links[0].href.clone())];
+    let about = Extension(AboutToken(issued.claims.jti));
+    Ok((StatusCode::CREATED, location, about, Json(&resource)).into_response())
+}
+
+/// `GET /password-tokens/{token}`
+pub(super) async fn check(
+    State(service): State<ResetService>,
+    token: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let token = token_in(token)?;
+    let claims = service.check(&token)?;
+    let about = Extension(AboutToken(claims.jti));
+    Ok((about, Json(PasswordToken::new(&service, &token, &claims))).into_response())
+}
+
+/// `DELETE /password-tokens/{token}`
+pub(super) async fn delete(
+    State(service): State<ResetService>,
+    token: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let claims = service.revoke(&token_in(token)?)?;
+    Ok((StatusCode::NO_CONTENT, Extension(AboutToken(claims.jti))).into_response())
+}
+
+/// `POST /redemptions`
+pub(super) async fn redeem(
+    State(service): State<ResetService>,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut members = Members::of(&body)?;
+    let token = members.required("token", TOKEN, text(owned));
+    let credential_id = members.optional(
+        "credentialId",
+        CredentialId::WANTED,
+        text(CredentialId::parse),
+    );
+    let token = members.finish(token)?;
+    let redemption = service
+        .redeem(&token, credential_id.as_ref())
+        .map_err(|error| Problem::from(error).on_redeeming())?;
+    let about = Extension(AboutToken(redemption.claims.jti));
+    let resource = Redeemed::new(redemption.claims, redemption.redeemed_at);
+    Ok((StatusCode::CREATED, about, Json(resource)).into_response())
+}
+
+/// `POST /revocations`
+pub(super) async fn revoke(
+    State(service): State<ResetService>,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut members = Members::of(&body)?;
+    let token = members.optional("token", TOKEN, text(owned));
+    let token_id = members.optional(
+        "tokenId",
+        "22 characters of base64url",
+        text(TokenId::parse),
+    );
+    let username = members.optional("username", Username::WANTED, text(Username::parse));
+    let before = members.optional("before", "a time, or \"now\"", text(cutoff));
+    let revocation = match (&token, token_id, username, before) {
+        (Some(token), None, None, None) => Some(Revocation::Token(token)),
+        (None, Some(id), None, None) => Some(Revocation::TokenId(id)),
+        (None, None, Some(user), before) => Some(Revocation::User(user, before.flatten())),
+        (None, None, None, Some(before)) => Some(Revocation::Everything(before)),
+        _ => {
+            let wanted = "wanted token, tokenId, username, username and before, or before alone";
+            members.refuse("(body)", wanted.into());
+            None
+        }
+    };
+    let revocation = members.finish(revocation)?;
+    let before = service.revoke_all(&revocation)?.map(to_rfc3339);
+    Ok((
+        StatusCode::CREATED,
+        Json(Revoked {
+            revoked: kind(&revocation),
+            before,
+        }),
+    )
+        .into_response())
+}
+
+fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
+    let mut members = Members::of(body)?;
+    let username = members.required("username", Username::WANTED, text(Username::parse));
+    let credential_id = members.optional(
+        "credentialId",
+        CredentialId::WANTED,
+        text(CredentialId::parse),
+    );
+    let user_id = members.optional("userId", UserId::WANTED, text(UserId::parse));
+    let expired_time = members.optional("expiredTime", TIME, text(from_rfc3339));
+    let ttl = members.optional("ttl", "whole seconds, 1 or more", positive);
+    let expiry = match (expired_time, ttl) {
+        (None, None) => Expiry::Default,
+        (Some(time), None) => Expiry::At(time),
+        (None, Some(seconds)) => Expiry::In(seconds),
+        (Some(_), Some(_)) => {
+            members.refuse("ttl", "wanted expiredTime or ttl; found both".into());
+            Expiry::Default
+        }
+    };
+    let username = members.finish(username)?;
+    Ok(IssueRequest {
+        username,
+        credential_id,
+        user_id,
+        expiry,
+    })
+}
+
+/// A path that is not even UTF-8 names no token, like any other text that is none.
+fn token_in(token: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
+    token
+        .map(|Path(token)| token)
+        .map_err(|_| Problem::new(ProblemKind::TokenUnknown))
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "any string may be presented as a token"
+)]
+fn owned(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+/// "now" is none: everything issued so far.
+#[expect(
+    clippy::option_option,
+    reason = "the outer one says whether the text could be read"
+)]
+fn cutoff(text: &str) -> Option<Option<Timestamp>> {
+    if text == "now" {
+        Some(None)
+    } else {
+        from_rfc3339_rounded_up(text).map(Some)
+    }
+}
+
+fn kind(revocation: &Revocation<'_>) -> &'static str {
+    match revocation {
+        Revocation::Token(_) | Revocation::TokenId(_) => "token",
+        Revocation::User(..) => "user",
+        Revocation::Everything(_) => "everything",
+    }
+}
+
+/// A live token as a resource.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PasswordToken<'t> {
+    token: &'t str,
+    username: &'t str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_id: Option<&'t str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'t str>,
+    expired_time: String,
+    #[serde(rename = "_links")]
+    links: [Link; 1],
+}
+
+#[derive(Serialize)]
+struct Link {
+    href: String,
+    rel: &'static str,
+}
+
+impl<'t> PasswordToken<'t> {
+    fn new(service: &ResetService, token: &'t str, claims: &'t Claims) -> Self {
+        let issuer = &service.policy().issuer;
+        Self {
+            token,
+            username: &claims.sub,
+            credential_id: claims.credential_id.as_deref(),
+            user_id: claims.user_id.as_deref(),
+            expired_time: to_rfc3339(claims.exp),
+            links: [Link {
+                href: format!("{issuer}/password-tokens/{token}"),
+                rel: "self",
+            }],
+        }
+    }
+}
+
+/// A spent token: whose password may be set.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Redeemed {
+    token_id: TokenId,
+    username: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credential_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
+    #[serde(rename = "redeemedTime")]
+    at: String,
+}
+
+impl Redeemed {
+    fn new(claims: Claims, redeemed_at: Timestamp) -> Self {
+        Self {
+            token_id: claims.jti,
+            username: claims.sub,
+            credential_id: claims.credential_id,
+            user_id: claims.user_id,
+            at: to_rfc3339(redeemed_at),
+        }
+    }
+}
+
+/// A revocation: the same for a token that was live and for one that never was.
+#[derive(Serialize)]
+struct Revoked {
+    revoked: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<String>,
+}

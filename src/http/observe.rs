@@ -1,0 +1,166 @@
+//! Around every request: an id, one line in the log, and the headers that every answer has. This is
+//! the one place that logs a refusal.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use resetd_verify::TokenId;
+
+use super::caller::CallerName;
+use super::problem::{Problem, ProblemKind, Refusal};
+use super::{MAX_HEADER_BYTES, MAX_TARGET_BYTES};
+use crate::service::Error;
+
+tokio::task_local! {
+    /// The id of the request that this task answers.
+    static REQUEST_ID: String;
+}
+
+/// The id under which the log has the request that is being answered.
+pub(super) fn request_id() -> Option<String> {
+    REQUEST_ID.try_with(Clone::clone).ok()
+}
+
+/// The token that an answer is about; travels in the response's extensions to the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AboutToken(pub(super) TokenId);
+
+/// Always our own: a header from outside never becomes a header or a line in the log.
+fn new_request_id() -> String {
+    let bytes: Option<[u8; 10]> = ring::rand::generate(&ring::rand::SystemRandom::new())
+        .ok()
+        .map(ring::rand::Random::expose);
+    data_encoding::BASE32_NOPAD
+        .encode(&bytes.unwrap_or_default())
+        .to_ascii_lowercase()
+}
+
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let id = new_request_id();
+    let method = request.method().clone();
+    // The route's pattern, never the path: a path may hold a token.
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
+    add_headers(response.headers_mut(), &id);
+    log(&response, &id, method.as_str(), &route, started);
+    response
+}
+
+fn log(response: &Response, id: &str, method: &str, route: &str, started: Instant) {
+    let extensions = response.extensions();
+    let refusal = extensions.get::<Refusal>();
+    let cause = refusal.and_then(|refusal| refusal.cause.as_deref());
+    let jti = extensions
+        .get::<AboutToken>()
+        .map(|about| about.0)
+        .or_else(|| cause.and_then(token_of))
+        .map(|jti| jti.to_string());
+    let caller = extensions.get::<CallerName>().map(|name| name.0.as_str());
+    let code = refusal.map_or("ok", |refusal| refusal.code);
+    let reason = cause.map(ToString::to_string);
+    let status = response.status().as_u16();
+    let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+    if response.status().is_server_error() {
+        tracing::error!(
+            id,
+            method,
+            route,
+            status,
+            duration_ms,
+            caller,
+            code,
+            jti,
+            reason,
+            "request"
+        );
+    } else {
+        tracing::info!(
+            id,
+            method,
+            route,
+            status,
+            duration_ms,
+            caller,
+            code,
+            jti,
+            reason,
+            "request"
+        );
+    }
+}
+
+fn token_of(error: &Error) -> Option<TokenId> {
+    match error {
+        Error::Token(error) => error.token_id(),
+        Error::CredentialMismatch { jti } => Some(*jti),
+        Error::Unauthenticated
+        | Error::Rejected(_)
+        | Error::Full { .. }
+        | Error::NoActiveKey
+        | Error::Keys(_)
+        | Error::NoRandomness(_) => None,
+    }
+}
+
+fn add_headers(headers: &mut HeaderMap, id: &str) {
+    const ALWAYS: [(HeaderName, &str); 3] = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'",
+        ),
+    ];
+    for (name, value) in ALWAYS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    // Whatever does not say otherwise may hold or judge a token.
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+}
+
+/// Refuses what is longer than any honest request before anything looks at it.
+pub(super) async fn limit_head(request: Request, next: Next) -> Response {
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target > MAX_TARGET_BYTES {
+        return Problem::new(ProblemKind::TargetTooLong).into_response();
+    }
+    let headers = request.headers().iter();
+    let bytes: usize = headers
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if bytes > MAX_HEADER_BYTES {
+        return Problem::new(ProblemKind::HeadersTooLarge).into_response();
+    }
+    next.run(request).await
+}
+
+/// A fault of ours is answered like any other, and its text stays in the log.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands over the panic"
+)]
+pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without a text");
+    tracing::error!(panic = text, "a request handler panicked");
+    Problem::new(ProblemKind::Internal).into_response()
+}

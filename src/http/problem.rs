@@ -1,0 +1,241 @@
+//! Refusals as RFC 9457 problem details. What is told outside comes from one fixed table; what
+//! really happened goes to the log by way of the response's extensions.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::observe::request_id;
+use crate::domain::policy::PolicyError;
+use crate::service::{Error, TokenError};
+
+macro_rules! problems {
+    ($($kind:ident $code:literal $status:ident $title:literal $detail:literal;)*) => {
+        /// Every kind of problem there is. `code` is stable; `docs/problems.md` explains each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum ProblemKind {
+            $(#[doc = $title] $kind,)*
+        }
+
+        /// Every kind, in the order of the documentation.
+        pub const REGISTRY: &[ProblemKind] = &[$(ProblemKind::$kind),*];
+
+        impl ProblemKind {
+            /// The stable code.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$kind => $code),* }
+            }
+
+            /// The HTTP status.
+            pub const fn status(self) -> StatusCode {
+                match self { $(Self::$kind => StatusCode::$status),* }
+            }
+
+            /// What kind of problem it is, in a few words.
+            pub const fn title(self) -> &'static str {
+                match self { $(Self::$kind => $title),* }
+            }
+
+            /// What to do about it.
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$kind => $detail),* }
+            }
+        }
+    };
+}
+
+problems! {
+    TokenUnknown "token_unknown" NOT_FOUND "No such token"
+        "No live token is known by this text. It may be cut off, or made for another service; ask for a new one.";
+    TokenExpired "token_expired" NOT_FOUND "The token has expired"
+        "The token was good and its time is over. Ask for a new one.";
+    TokenUsed "token_used" NOT_FOUND "The token was already used"
+        "A token can be used once. If that was not its owner, act on it; else ask for a new one.";
+    TokenRevoked "token_revoked" NOT_FOUND "The token is revoked"
+        "The token was revoked, or a newer one took its place. Use the newest, or ask for a new one.";
+    TokenPredatesStart "token_predates_start" NOT_FOUND "The token is older than this server"
+        "The server restarted since and cannot know whether the token was used. Ask for a new one.";
+    CredentialMismatch "credential_mismatch" UNPROCESSABLE_ENTITY "The token is for another credential"
+        "The token was not used. Redeem it for the credential it was issued for.";
+    Unauthenticated "unauthenticated" UNAUTHORIZED "A known API key is needed"
+        "Send it as Authorization: Bearer rsk_…, or as X-API-Key: rsk_….";
+    SeveralCredentials "several_credentials" BAD_REQUEST "More than one credential was sent"
+        "Send either one Authorization header or one X-API-Key header.";
+    CredentialInQuery "credential_in_query" BAD_REQUEST "A credential was sent in the query"
+        "Queries end up in logs. Send the key in a header, and make a new one: this one may be known.";
+    Forbidden "forbidden" FORBIDDEN "The caller lacks the scope"
+        "The key is known and its caller may not do this. Give the caller the scope in config.toml.";
+    NotFound "not_found" NOT_FOUND "No such resource"
+        "There is nothing at this path. README.md lists the paths.";
+    MethodNotAllowed "method_not_allowed" METHOD_NOT_ALLOWED "The method is not allowed here"
+        "The Allow header lists the methods of this path.";
+    MalformedJson "malformed_json" BAD_REQUEST "The body is not strict JSON"
+        "Send one JSON object in UTF-8, no member twice, at most 16 levels deep.";
+    InvalidRequest "invalid_request" UNPROCESSABLE_ENTITY "Members of the request are not as wanted"
+        "invalidFields names each member and what it must be. Nothing was changed.";
+    ExpiryInPast "expiry_in_past" UNPROCESSABLE_ENTITY "The token would have expired already"
+        "expiredTime must lie in the future. Leave it out for the default.";
+    CutoffInFuture "cutoff_in_future" UNPROCESSABLE_ENTITY "The cut-off lies in the future"
+        "before must not lie in the future. Use \"now\" for everything issued so far.";
+    UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body must be plain JSON"
+        "Send Content-Type: application/json and no Content-Encoding.";
+    BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large"
+        "The limit is server.max_body_bytes of the configuration.";
+    BodyTimeout "body_timeout" REQUEST_TIMEOUT "The body did not arrive in time"
+        "Send the whole body at once, on a new connection.";
+    BodyIncomplete "body_incomplete" BAD_REQUEST "The body ended early"
+        "The connection broke off or the framing was wrong. Send the request again.";
+    TargetTooLong "target_too_long" URI_TOO_LONG "The request target is too long"
+        "A token has at most 8192 bytes.";
+    HeadersTooLarge "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are too large"
+        "All headers together may have 16 kB.";
+    Full "full" SERVICE_UNAVAILABLE "No more tokens can be issued now"
+        "As many spent tokens are remembered as state.capacity allows. Redeeming and revoking go on. Try again later.";
+    NoActiveKey "no_active_key" SERVICE_UNAVAILABLE "No key can sign"
+        "An administrator must make one: resetd keys generate.";
+    Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong here"
+        "The log has the reason under the request id.";
+}
+
+/// One refusal, ready to be sent.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: ProblemKind,
+    status: StatusCode,
+    retry_after: Option<u64>,
+    invalid_fields: Vec<InvalidField>,
+    cause: Option<Error>,
+}
+
+/// A member of a request that is not as wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct InvalidField {
+    pub(super) field: String,
+    pub(super) message: String,
+}
+
+/// What the log needs to know of a refusal; travels in the response's extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) code: &'static str,
+    pub(super) cause: Option<Arc<Error>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'b> {
+    r#type: String,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    code: &'static str,
+    /// The same as in the `X-Request-Id` header.
+    #[serde(rename = "request_id", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    invalid_fields: &'b [InvalidField],
+}
+
+impl Problem {
+    pub(super) fn new(kind: ProblemKind) -> Self {
+        let (retry_after, invalid_fields, cause) = (None, Vec::new(), None);
+        Self {
+            kind,
+            status: kind.status(),
+            retry_after,
+            invalid_fields,
+            cause,
+        }
+    }
+
+    pub(super) fn invalid(invalid_fields: Vec<InvalidField>) -> Self {
+        Self {
+            invalid_fields,
+            ..Self::new(ProblemKind::InvalidRequest)
+        }
+    }
+
+    /// The same problem where it is about spending a token: a conflict, or gone for good. Whoever
+    /// presents a token to redeem it may know why it is refused, since its signature was good.
+    pub(super) fn on_redeeming(self) -> Self {
+        const GONE: [ProblemKind; 3] = [
+            ProblemKind::TokenExpired,
+            ProblemKind::TokenRevoked,
+            ProblemKind::TokenPredatesStart,
+        ];
+        let status = if self.kind == ProblemKind::TokenUsed {
+            StatusCode::CONFLICT
+        } else if GONE.contains(&self.kind) {
+            StatusCode::GONE
+        } else {
+            self.status
+        };
+        Self { status, ..self }
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let kind = match &error {
+            Error::Unauthenticated => ProblemKind::Unauthenticated,
+            Error::Rejected(PolicyError::ExpiryInPast { .. }) => ProblemKind::ExpiryInPast,
+            Error::Rejected(PolicyError::CutoffInFuture { .. }) => ProblemKind::CutoffInFuture,
+            Error::Token(TokenError::Unknown(_)) => ProblemKind::TokenUnknown,
+            Error::Token(TokenError::Expired { .. }) => ProblemKind::TokenExpired,
+            Error::Token(TokenError::Used { .. }) => ProblemKind::TokenUsed,
+            Error::Token(TokenError::Revoked { .. }) => ProblemKind::TokenRevoked,
+            Error::Token(TokenError::PredatesStart { .. }) => ProblemKind::TokenPredatesStart,
+            Error::CredentialMismatch { .. } => ProblemKind::CredentialMismatch,
+            Error::Full { .. } => ProblemKind::Full,
+            Error::NoActiveKey => ProblemKind::NoActiveKey,
+            Error::Keys(_) | Error::NoRandomness(_) => ProblemKind::Internal,
+        };
+        let retry_after = if let Error::Full { retry_after } = error {
+            Some(retry_after)
+        } else {
+            None
+        };
+        Self {
+            retry_after,
+            cause: Some(error),
+            ..Self::new(kind)
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = self.kind;
+        let body = Body {
+            r#type: format!("urn:resetd:problem:{}", kind.code()),
+            title: kind.title(),
+            status: self.status.as_u16(),
+            detail: kind.detail(),
+            code: kind.code(),
+            request_id: request_id(),
+            invalid_fields: &self.invalid_fields,
+        };
+        let text = serde_json::to_string(&body).unwrap_or_default();
+        let mut response = (self.status, text).into_response();
+        let headers = response.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if kind == ProblemKind::Unauthenticated {
+            let challenge = HeaderValue::from_static("Bearer realm=\"resetd\"");
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        let refusal = Refusal {
+            code: kind.code(),
+            cause: self.cause.map(Arc::new),
+        };
+        response.extensions_mut().insert(refusal);
+        response
+    }
+}

@@ -1,0 +1,326 @@
+//! The story of each operation, in reading order: verify completely, decide, then change.
+
+pub mod error;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, Verifier};
+
+use crate::clock::Clock;
+use crate::domain::caller::{Caller, Callers};
+use crate::domain::identifier::{CredentialId, Username};
+use crate::domain::issue::{self, IssueRequest, IssuedToken};
+use crate::domain::keyring::{Keyring, Snapshot};
+use crate::domain::policy::{Policy, PolicyError};
+use crate::random::Random;
+use crate::revocation::Revocations;
+
+pub use error::{Error, TokenError};
+
+/// Issues, checks, redeems and revokes reset tokens. Cheap to clone; all clones are one service.
+#[derive(Clone, Debug)]
+pub struct ResetService(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    policy: Policy,
+    verifier: Verifier,
+    callers: Callers,
+    keyring: ArcSwap<Keyring>,
+    snapshot: ArcSwap<Snapshot>,
+    revocations: Revocations,
+    clock: Arc<dyn Clock>,
+    random: Random,
+    jwks_max_age: u64,
+}
+
+/// What a service is made of; only `serve` and tests make one.
+#[derive(Debug)]
+pub struct Parts {
+    /// The rules.
+    pub policy: Policy,
+    /// Who may call.
+    pub callers: Callers,
+    /// The keys at the start.
+    pub keyring: Keyring,
+    /// Marks at which no more tokens are issued.
+    pub capacity: u64,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Longest time in seconds that verifiers may keep the key set.
+    pub jwks_max_age: u64,
+}
+
+/// A token was spent: the password may be set, once.
+#[derive(Clone, Debug)]
+pub struct Redemption {
+    /// What the token said.
+    pub claims: Claims,
+    /// When it was spent.
+    pub redeemed_at: Timestamp,
+}
+
+/// Which tokens to revoke.
+#[derive(Debug)]
+pub enum Revocation<'r> {
+    /// One, by itself.
+    Token(&'r str),
+    /// One, by its identifier.
+    TokenId(TokenId),
+    /// All of a user's issued before a time; without one, all issued so far.
+    User(Username, Option<Timestamp>),
+    /// All issued before a time; without one, all issued so far.
+    Everything(Option<Timestamp>),
+}
+
+/// The published keys.
+#[derive(Clone, Debug)]
+pub struct Jwks {
+    /// Newest first, public members only.
+    pub keys: Vec<PublicKey>,
+    /// Seconds for which they may be cached: never longer than until they change.
+    pub max_age: u64,
+}
+
+impl ResetService {
+    /// Puts the parts together. Tokens issued before this moment are refused.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] when the keys contradict each other.
+    pub fn new(parts: Parts) -> Result<Self, Error> {
+        let started = parts.clock.now();
+        let snapshot = parts.keyring.at(started)?;
+        Ok(Self(Arc::new(Inner {
+            verifier: parts.policy.verifier(),
+            policy: parts.policy,
+            callers: parts.callers,
+            keyring: ArcSwap::from_pointee(parts.keyring),
+            snapshot: ArcSwap::from_pointee(snapshot),
+            revocations: Revocations::new(started, parts.capacity),
+            clock: parts.clock,
+            random: Random::new(),
+            jwks_max_age: parts.jwks_max_age,
+        })))
+    }
+
+    /// Who calls.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`].
+    pub fn authenticate(&self, api_key: &str) -> Result<&Caller, Error> {
+        self.0
+            .callers
+            .authenticate(api_key)
+            .ok_or(Error::Unauthenticated)
+    }
+
+    /// Signs a token.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`].
+    pub fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
+        let Inner {
+            policy,
+            revocations,
+            random,
+            ..
+        } = &*self.0;
+        if revocations.is_full() {
+            return Err(Error::Full {
+                retry_after: policy.lifetime.min,
+            });
+        }
+        let now = self.now();
+        let snapshot = self.snapshot(now)?;
+        let key = snapshot.active.as_deref().ok_or(Error::NoActiveKey)?;
+        let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
+        revocations.admit(policy, &issued.claims);
+        Ok(issued)
+    }
+
+    /// Says whether a token can be redeemed now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn check(&self, token: &str) -> Result<Claims, Error> {
+        let Inner {
+            policy,
+            revocations,
+            ..
+        } = &*self.0;
+        let claims = self.verify(token, self.now())?;
+        match revocations.check(&policy.tenant, &claims) {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
+        }
+    }
+
+    /// Spends a token. Of all who try, exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`Error::Token`], [`Error::CredentialMismatch`].
+    pub fn redeem(
+        &self,
+        token: &str,
+        credential_id: Option<&CredentialId>,
+    ) -> Result<Redemption, Error> {
+        let Inner {
+            policy,
+            revocations,
+            ..
+        } = &*self.0;
+        let now = self.now();
+        let claims = self.verify(token, now)?;
+        if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
+            return Err(Error::CredentialMismatch { jti: claims.jti });
+        }
+        if let Err(refusal) = revocations.redeem(policy, &claims, now) {
+            return Err(TokenError::refused(refusal, &claims).into());
+        }
+        if policy.supersede {
+            revocations.revoke_user(policy, &claims.sub, now);
+        }
+        Ok(Redemption {
+            claims,
+            redeemed_at: now,
+        })
+    }
+
+    /// Revokes one live token. Of all who try, exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn revoke(&self, token: &str) -> Result<Claims, Error> {
+        let Inner {
+            policy,
+            revocations,
+            ..
+        } = &*self.0;
+        let now = self.now();
+        let claims = self.verify(token, now)?;
+        match revocations.revoke(policy, &claims, now) {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
+        }
+    }
+
+    /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
+    /// whether there was anything to revoke. Gives the time before which tokens are refused, for
+    /// the kinds that have one.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when a cut-off lies in the future.
+    pub fn revoke_all(&self, revocation: &Revocation<'_>) -> Result<Option<Timestamp>, Error> {
+        let Inner {
+            policy,
+            revocations,
+            ..
+        } = &*self.0;
+        match revocation {
+            Revocation::Token(token) => match self.revoke(token) {
+                Ok(_) | Err(Error::Token(_)) => Ok(None),
+                Err(error) => Err(error),
+            },
+            Revocation::TokenId(jti) => {
+                revocations.revoke_id(policy, *jti);
+                Ok(None)
+            }
+            Revocation::User(username, before) => {
+                let through = self.last_second(*before)?;
+                revocations.revoke_user(policy, username.as_str(), through);
+                Ok(Some(through.plus(1)))
+            }
+            Revocation::Everything(before) => {
+                let through = self.last_second(*before)?;
+                revocations.revoke_all(policy, through);
+                Ok(Some(through.plus(1)))
+            }
+        }
+    }
+
+    /// The keys that verifiers need now.
+    ///
+    /// # Errors
+    /// [`Error::Keys`].
+    pub fn jwks(&self) -> Result<Jwks, Error> {
+        let now = self.now();
+        let snapshot = self.snapshot(now)?;
+        Ok(Jwks {
+            keys: snapshot.published.clone(),
+            max_age: snapshot.holds_for(now, self.0.jwks_max_age),
+        })
+    }
+
+    /// The rules, for those who publish them.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// Whether tokens can be issued and redeemed.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn readiness(&self) -> Result<(), Error> {
+        let snapshot = self.snapshot(self.now())?;
+        snapshot.active.as_ref().map(drop).ok_or(Error::NoActiveKey)
+    }
+
+    /// Swaps all keys at once; requests under way go on with the ones they began with.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] when the keys contradict each other; the old ones stay.
+    pub fn replace_keyring(&self, keyring: Keyring) -> Result<(), Error> {
+        let snapshot = keyring.at(self.now())?;
+        self.0.keyring.store(Arc::new(keyring));
+        self.0.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// Gives back the memory of marks that have expired.
+    pub fn tidy(&self) {
+        self.0.revocations.tidy();
+    }
+
+    /// Seconds by which the machine's clock was set back; while it lags, time goes on from where it
+    /// was.
+    pub fn clock_lag(&self) -> u64 {
+        self.0.clock.lag()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
+        let snapshot = self.snapshot(now)?;
+        match self.0.verifier.verify(token, &snapshot.verifying, now) {
+            Ok(verified) => Ok(verified.into_claims()),
+            Err(error) => Err(TokenError::from(error).into()),
+        }
+    }
+
+    /// The keys as they are now. The states of keys change by themselves, so the snapshot is
+    /// derived again when one of them does.
+    fn snapshot(&self, now: Timestamp) -> Result<Arc<Snapshot>, Error> {
+        let snapshot = self.0.snapshot.load_full();
+        if snapshot.holds_at(now) {
+            return Ok(snapshot);
+        }
+        let snapshot = Arc::new(self.0.keyring.load().at(now)?);
+        self.0.snapshot.store(Arc::clone(&snapshot));
+        Ok(snapshot)
+    }
+
+    /// The last second of which all tokens were issued before the cut-off.
+    fn last_second(&self, before: Option<Timestamp>) -> Result<Timestamp, Error> {
+        let now = self.now();
+        match before {
+            None => Ok(now),
+            Some(before) if before > now.plus(1) => {
+                Err(PolicyError::CutoffInFuture { before, now }.into())
+            }
+            Some(before) => Ok(before.minus(1)),
+        }
+    }
+}

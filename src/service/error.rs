@@ -1,0 +1,116 @@
+//! Why the service did not do what it was asked: by what the caller can do about it.
+
+use resetd_verify::{Claims, JwksError, Timestamp, TokenId, VerifyError};
+
+use crate::domain::issue::IssueError;
+use crate::domain::policy::PolicyError;
+use crate::random::NoRandomness;
+use crate::revocation::Refusal;
+
+/// Why an operation was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The caller is not known.
+    #[error("no caller has this key")]
+    Unauthenticated,
+    /// The request is outside the policy.
+    #[error(transparent)]
+    Rejected(#[from] PolicyError),
+    /// The token is not live.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The token is for another credential than the one named.
+    #[error("the token {jti} is for another credential")]
+    CredentialMismatch {
+        /// The token.
+        jti: TokenId,
+    },
+    /// So much is remembered that no more tokens may be issued.
+    #[error("as many marks are kept as state.capacity allows")]
+    Full {
+        /// Seconds after which it is worth trying again.
+        retry_after: u64,
+    },
+    /// No key may sign now.
+    #[error("no key is active")]
+    NoActiveKey,
+    /// The keys contradict each other.
+    #[error(transparent)]
+    Keys(#[from] JwksError),
+    /// The system gave no random bytes, so nothing could be signed.
+    #[error(transparent)]
+    NoRandomness(#[from] NoRandomness),
+}
+
+/// Why a token is not live.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It does not verify, or not here.
+    #[error(transparent)]
+    Unknown(VerifyError),
+    /// It was good and has expired.
+    #[error("the token expired at {exp}")]
+    Expired {
+        /// When.
+        exp: Timestamp,
+    },
+    /// It was redeemed.
+    #[error("the token {jti} was redeemed before")]
+    Used {
+        /// The token.
+        jti: TokenId,
+    },
+    /// It was revoked, by itself or with others.
+    #[error("the token {jti} is revoked")]
+    Revoked {
+        /// The token.
+        jti: TokenId,
+    },
+    /// It was issued before this process started, so whether it was spent is not known.
+    #[error("the token {jti} was issued before this process started")]
+    PredatesStart {
+        /// The token.
+        jti: TokenId,
+    },
+}
+
+impl TokenError {
+    /// The refusal of a token that verifies.
+    pub(super) fn refused(refusal: Refusal, claims: &Claims) -> Self {
+        let jti = claims.jti;
+        match refusal {
+            Refusal::Used => Self::Used { jti },
+            Refusal::Revoked => Self::Revoked { jti },
+            Refusal::PredatesStart => Self::PredatesStart { jti },
+        }
+    }
+
+    /// The token, where it is known.
+    pub fn token_id(&self) -> Option<TokenId> {
+        match self {
+            Self::Used { jti } | Self::Revoked { jti } | Self::PredatesStart { jti } => Some(*jti),
+            Self::Unknown(_) | Self::Expired { .. } => None,
+        }
+    }
+}
+
+impl From<VerifyError> for TokenError {
+    /// Only an expiry is told apart: it is found after the signature, so whoever learns it held a
+    /// token that was good once.
+    fn from(error: VerifyError) -> Self {
+        if let VerifyError::Expired { exp, .. } = error {
+            Self::Expired { exp }
+        } else {
+            Self::Unknown(error)
+        }
+    }
+}
+
+impl From<IssueError> for Error {
+    fn from(error: IssueError) -> Self {
+        match error {
+            IssueError::Policy(error) => Self::Rejected(error),
+            IssueError::Signing => Self::NoRandomness(NoRandomness),
+        }
+    }
+}
