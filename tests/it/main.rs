@@ -1,1 +1,21 @@
-//! stub
+//! One integration crate: every walk through the doors that users use.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod app;
+mod server;
+
+mod callers;
+mod cli;
+mod config;
+mod connection;
+mod docs;
+mod http;
+mod interop;
+mod issue;
+mod layers;
+mod logs;
+mod redeem;
+mod revoke;
+mod rotate;
+mod vectors;

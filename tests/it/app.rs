@@ -1,0 +1,251 @@
+//! The service in this process: real keys in a real folder, the real router, a clock to move by
+//! hand. No socket; `server.rs` has one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt as _;
+use resetd::clock::{Clock as _, ManualClock};
+use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
+use resetd::domain::policy::{Lifetime, Policy, TenantName};
+use resetd::domain::secret::Secret;
+use resetd::http::{Limits, router};
+use resetd::keystore::Keystore;
+use resetd::service::{Parts, ResetService};
+use resetd_verify::{Algorithm, Timestamp};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tower::ServiceExt as _;
+
+/// When the process of every in-process app started.
+pub(crate) const STARTED: Timestamp = Timestamp::from_seconds(1_799_990_000);
+pub(crate) const ISSUER: &str = "https://reset.example.com";
+pub(crate) const AUDIENCE: &str = "https://app.example.com";
+
+/// What a test may want to be different.
+pub(crate) struct Options {
+    pub(crate) policy: Policy,
+    pub(crate) capacity: u64,
+    pub(crate) algorithm: Algorithm,
+    pub(crate) started: Timestamp,
+    pub(crate) max_body_bytes: usize,
+    pub(crate) body_timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            policy: Policy {
+                tenant: TenantName::default(),
+                issuer: ISSUER.into(),
+                audience: AUDIENCE.into(),
+                lifetime: Lifetime {
+                    default: 900,
+                    min: 60,
+                    max: 86_400,
+                },
+                leeway: 0,
+                supersede: false,
+            },
+            capacity: 1_000_000,
+            algorithm: Algorithm::Es256,
+            started: STARTED,
+            max_body_bytes: 65_536,
+            body_timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+pub(crate) struct TestApp {
+    pub(crate) service: ResetService,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) keystore: Keystore,
+    /// A key with all scopes.
+    pub(crate) api_key: Secret,
+    router: Router,
+    keys: Vec<(Scope, Secret)>,
+    _folder: TempDir,
+}
+
+impl TestApp {
+    /// Started long enough ago that the second of the start is over.
+    pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options::default();
+        change(&mut options);
+        let folder = tempfile::tempdir().unwrap();
+        let keystore = Keystore::new(
+            folder.path().join("keys"),
+            options.policy.longest_acceptance(),
+        );
+        keystore
+            .generate(options.algorithm, options.started, options.started)
+            .unwrap();
+        let app = Self::start_on(keystore, options, folder);
+        app.clock.advance(10);
+        app
+    }
+
+    /// On a folder of keys that is there already; the clock stands at the start.
+    pub(crate) fn start_on(keystore: Keystore, options: Options, folder: TempDir) -> Self {
+        let clock = Arc::new(ManualClock::new(options.started));
+        let caller = |name: &str, scopes: &[Scope], key: &Secret| Caller {
+            name: name.into(),
+            tenant: TenantName::default(),
+            scopes: scopes.into(),
+            key_hash: KeyHash::of(key.expose()),
+        };
+        let all = api_key([0; 32]);
+        let keys: Vec<_> = (1..)
+            .zip(Scope::ALL)
+            .map(|(n, scope)| (scope, api_key([n; 32])))
+            .collect();
+        let mut callers = vec![caller("all", &Scope::ALL, &all)];
+        callers.extend(
+            keys.iter()
+                .map(|(scope, key)| caller(scope.name(), &[*scope], key)),
+        );
+        let service = ResetService::new(Parts {
+            policy: options.policy,
+            callers: Callers::new(callers),
+            keyring: keystore.load().unwrap(),
+            capacity: options.capacity,
+            clock: clock.clone(),
+            jwks_max_age: 300,
+        })
+        .unwrap();
+        let limits = Limits {
+            max_body_bytes: options.max_body_bytes,
+            body_timeout: options.body_timeout,
+        };
+        let router = router(service.clone(), limits);
+        Self {
+            service,
+            clock,
+            keystore,
+            api_key: all,
+            router,
+            keys,
+            _folder: folder,
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The key of a caller with exactly this scope.
+    pub(crate) fn key_for(&self, scope: Scope) -> &str {
+        self.keys
+            .iter()
+            .find(|(known, _)| *known == scope)
+            .unwrap()
+            .1
+            .expose()
+    }
+
+    /// A request with the key that may do everything.
+    pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
+        let bearer = format!("Bearer {}", self.api_key.expose());
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, bearer)
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.into()).unwrap();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text,
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(
+            self.request(Method::DELETE, path)
+                .body(Body::empty())
+                .unwrap(),
+        )
+        .await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        let request = self
+            .request(Method::POST, path)
+            .header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(body.to_string().into()).unwrap())
+            .await
+    }
+
+    /// A new token for this user.
+    pub(crate) async fn issue(&self, username: &str) -> String {
+        let answer = self
+            .post("/password-tokens", json!({ "username": username }))
+            .await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
+        answer.json()["token"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn check(&self, token: &str) -> Answer {
+        self.get(&format!("/password-tokens/{token}")).await
+    }
+
+    pub(crate) async fn redeem(&self, token: &str) -> Answer {
+        self.post("/redemptions", json!({ "token": token })).await
+    }
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {:?}", self.text))
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// Fails unless this is a well-formed problem with this status and code.
+    #[track_caller]
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
+        let body = self.json();
+        assert_eq!(body["code"], code);
+        assert_eq!(body["status"], status);
+        assert_eq!(body["type"], format!("urn:resetd:problem:{code}"));
+        assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
+        for member in ["title", "detail"] {
+            assert!(
+                body[member].as_str().is_some_and(|text| !text.is_empty()),
+                "{member}"
+            );
+        }
+    }
+}
