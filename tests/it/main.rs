@@ -5,7 +5,6 @@
 mod app;
 mod server;
 
-mod callers;
 mod cli;
 mod config;
 mod connection;
