@@ -7,6 +7,7 @@ mod observe;
 mod problem;
 mod well_known;
 
+pub use observe::ON_EVERY_ANSWER;
 pub use problem::{ProblemKind, REGISTRY};
 
 use std::time::Duration;
@@ -70,7 +71,7 @@ pub fn router(service: ResetService, limits: Limits) -> Router {
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
         .with_state(service)
         .layer(axum::Extension(BodyLimits::from(limits)))
-        .layer(from_fn(observe::limit_head))
+        .layer(from_fn(observe::judge_head))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn(observe::observe))
 }

@@ -81,6 +81,14 @@ impl Cutoff {
         }
     }
 
+    /// Lets this token alone pass, unless a later one was faster.
+    fn supersede(&mut self, claims: &Claims) {
+        self.raise(claims.iat);
+        if self.through == Some(claims.iat) {
+            self.admit(claims);
+        }
+    }
+
     /// Reaches further, never less far. All exempt tokens were issued before now, so they fall
     /// with the rest of their second.
     fn raise(&mut self, through: Timestamp) {
@@ -133,9 +141,10 @@ impl Revocations {
         }
         self.change_user(policy, &claims.sub, policy.supersede, |cutoff| {
             if policy.supersede {
-                cutoff.raise(claims.iat);
+                cutoff.supersede(claims);
+            } else {
+                cutoff.admit(claims);
             }
-            cutoff.admit(claims);
         });
     }
 
@@ -436,6 +445,20 @@ mod tests {
         assert_eq!(check(&revocations, &first), Err(Refusal::Revoked));
         assert_eq!(check(&revocations, &second), Ok(()));
         assert_eq!(check(&revocations, &other), Ok(()));
+    }
+
+    #[test]
+    fn a_token_that_was_overtaken_while_it_was_signed_does_not_replace_the_later_one() {
+        let revocations = Revocations::new(START, 1000);
+        let policy = policy(true);
+        let (slow, fast) = (
+            claims(1, "alice", START.plus(5)),
+            claims(2, "alice", START.plus(6)),
+        );
+        revocations.admit(&policy, &fast);
+        revocations.admit(&policy, &slow);
+        assert_eq!(check(&revocations, &slow), Err(Refusal::Revoked));
+        assert_eq!(check(&revocations, &fast), Ok(()));
     }
 
     #[test]

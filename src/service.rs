@@ -27,12 +27,26 @@ struct Inner {
     policy: Policy,
     verifier: Verifier,
     callers: Callers,
-    keyring: ArcSwap<Keyring>,
-    snapshot: ArcSwap<Snapshot>,
+    keys: ArcSwap<Keys>,
     revocations: Revocations,
     clock: Arc<dyn Clock>,
     random: Random,
     jwks_max_age: u64,
+}
+
+/// The keys, and what follows from them now. One pointer, so that neither can be that of another
+/// moment.
+#[derive(Debug)]
+struct Keys {
+    keyring: Arc<Keyring>,
+    snapshot: Snapshot,
+}
+
+impl Keys {
+    fn at(keyring: Arc<Keyring>, now: Timestamp) -> Result<Self, Error> {
+        let snapshot = keyring.at(now)?;
+        Ok(Self { keyring, snapshot })
+    }
 }
 
 /// What a service is made of; only `serve` and tests make one.
@@ -90,13 +104,12 @@ impl ResetService {
     /// [`Error::Keys`] when the keys contradict each other.
     pub fn new(parts: Parts) -> Result<Self, Error> {
         let started = parts.clock.now();
-        let snapshot = parts.keyring.at(started)?;
+        let keys = Keys::at(Arc::new(parts.keyring), started)?;
         Ok(Self(Arc::new(Inner {
             verifier: parts.policy.verifier(),
             policy: parts.policy,
             callers: parts.callers,
-            keyring: ArcSwap::from_pointee(parts.keyring),
-            snapshot: ArcSwap::from_pointee(snapshot),
+            keys: ArcSwap::from_pointee(keys),
             revocations: Revocations::new(started, parts.capacity),
             clock: parts.clock,
             random: Random::new(),
@@ -132,8 +145,8 @@ impl ResetService {
             });
         }
         let now = self.now();
-        let snapshot = self.snapshot(now)?;
-        let key = snapshot.active.as_deref().ok_or(Error::NoActiveKey)?;
+        let keys = self.keys(now)?;
+        let key = keys.snapshot.active.as_deref().ok_or(Error::NoActiveKey)?;
         let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
         revocations.admit(policy, &issued.claims);
         Ok(issued)
@@ -245,7 +258,7 @@ impl ResetService {
     /// [`Error::Keys`].
     pub fn jwks(&self) -> Result<Jwks, Error> {
         let now = self.now();
-        let snapshot = self.snapshot(now)?;
+        let snapshot = &self.keys(now)?.snapshot;
         Ok(Jwks {
             keys: snapshot.published.clone(),
             max_age: snapshot.holds_for(now, self.0.jwks_max_age),
@@ -262,8 +275,12 @@ impl ResetService {
     /// # Errors
     /// What stands in the way.
     pub fn readiness(&self) -> Result<(), Error> {
-        let snapshot = self.snapshot(self.now())?;
-        snapshot.active.as_ref().map(drop).ok_or(Error::NoActiveKey)
+        let keys = self.keys(self.now())?;
+        keys.snapshot
+            .active
+            .as_ref()
+            .map(drop)
+            .ok_or(Error::NoActiveKey)
     }
 
     /// Swaps all keys at once; requests under way go on with the ones they began with.
@@ -271,9 +288,8 @@ impl ResetService {
     /// # Errors
     /// [`Error::Keys`] when the keys contradict each other; the old ones stay.
     pub fn replace_keyring(&self, keyring: Keyring) -> Result<(), Error> {
-        let snapshot = keyring.at(self.now())?;
-        self.0.keyring.store(Arc::new(keyring));
-        self.0.snapshot.store(Arc::new(snapshot));
+        let keys = Keys::at(Arc::new(keyring), self.now())?;
+        self.0.keys.store(Arc::new(keys));
         Ok(())
     }
 
@@ -293,23 +309,23 @@ impl ResetService {
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
-        let snapshot = self.snapshot(now)?;
-        match self.0.verifier.verify(token, &snapshot.verifying, now) {
+        let keys = self.keys(now)?;
+        match self.0.verifier.verify(token, &keys.snapshot.verifying, now) {
             Ok(verified) => Ok(verified.into_claims()),
             Err(error) => Err(TokenError::from(error).into()),
         }
     }
 
     /// The keys as they are now. The states of keys change by themselves, so the snapshot is
-    /// derived again when one of them does.
-    fn snapshot(&self, now: Timestamp) -> Result<Arc<Snapshot>, Error> {
-        let snapshot = self.0.snapshot.load_full();
-        if snapshot.holds_at(now) {
-            return Ok(snapshot);
+    /// derived again when one of them does; keys that were replaced meanwhile are left alone.
+    fn keys(&self, now: Timestamp) -> Result<Arc<Keys>, Error> {
+        let known = self.0.keys.load_full();
+        if known.snapshot.holds_at(now) {
+            return Ok(known);
         }
-        let snapshot = Arc::new(self.0.keyring.load().at(now)?);
-        self.0.snapshot.store(Arc::clone(&snapshot));
-        Ok(snapshot)
+        let derived = Arc::new(Keys::at(Arc::clone(&known.keyring), now)?);
+        self.0.keys.compare_and_swap(&known, Arc::clone(&derived));
+        Ok(derived)
     }
 
     /// The last second of which all tokens were issued before the cut-off.

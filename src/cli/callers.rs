@@ -44,8 +44,8 @@ fn add(name: &str, scopes: &[String], tenant: &str, output: Output) -> Result<Ou
     if !is_caller_name(name) {
         bail!("--name: {CALLER_NAME_WANTED}, found {name:?}");
     }
-    if TenantName::parse(tenant).is_none() {
-        bail!("--tenant: wanted 1 to 64 characters a-z 0-9 -, found {tenant:?}");
+    if tenant != TenantName::DEFAULT {
+        bail!("--tenant: no tenant {tenant:?} is configured, there is \"default\"");
     }
     let scopes = parse_scopes(scopes.iter().map(String::as_str))
         .map_err(|problem| anyhow::anyhow!("--scopes: {problem}"))?;

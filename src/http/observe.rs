@@ -5,7 +5,8 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use resetd_verify::TokenId;
@@ -14,6 +15,16 @@ use super::caller::CallerName;
 use super::problem::{Problem, ProblemKind, Refusal};
 use super::{MAX_HEADER_BYTES, MAX_TARGET_BYTES};
 use crate::service::Error;
+
+/// What a browser must do with every answer, whatever it opens it as.
+pub const ON_EVERY_ANSWER: [(HeaderName, &str); 3] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; frame-ancestors 'none'",
+    ),
+];
 
 tokio::task_local! {
     /// The id of the request that this task answers.
@@ -111,15 +122,7 @@ fn token_of(error: &Error) -> Option<TokenId> {
 }
 
 fn add_headers(headers: &mut HeaderMap, id: &str) {
-    const ALWAYS: [(HeaderName, &str); 3] = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'",
-        ),
-    ];
-    for (name, value) in ALWAYS {
+    for (name, value) in ON_EVERY_ANSWER {
         headers.insert(name, HeaderValue::from_static(value));
     }
     // Whatever does not say otherwise may hold or judge a token.
@@ -131,8 +134,9 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     }
 }
 
-/// Refuses what is longer than any honest request before anything looks at it.
-pub(super) async fn limit_head(request: Request, next: Next) -> Response {
+/// Refuses what no honest client sends before anything looks at it: a head that is too long, or a
+/// host that is not one.
+pub(super) async fn judge_head(request: Request, next: Next) -> Response {
     let target = request
         .uri()
         .path_and_query()
@@ -147,7 +151,22 @@ pub(super) async fn limit_head(request: Request, next: Next) -> Response {
     if bytes > MAX_HEADER_BYTES {
         return Problem::new(ProblemKind::HeadersTooLarge).into_response();
     }
+    if !names_one_host(&request) {
+        return Problem::new(ProblemKind::BadHost).into_response();
+    }
     next.run(request).await
+}
+
+/// Exactly one well-formed Host (RFC 9112 §3.2); HTTP/1.0 may leave it out. It shapes no answer, but
+/// where two readers see two hosts, a proxy and this server would route one request two ways.
+fn names_one_host(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => Authority::try_from(host.as_bytes())
+            .is_ok_and(|host| !host.host().is_empty() && !host.as_str().contains('@')),
+        (None, _) => request.version() == Version::HTTP_10,
+        (Some(_), Some(_)) => false,
+    }
 }
 
 /// A fault of ours is answered like any other, and its text stays in the log.

@@ -42,6 +42,11 @@ macro_rules! problems {
             pub const fn detail(self) -> &'static str {
                 match self { $(Self::$kind => $detail),* }
             }
+
+            /// The whole body of the problem, where there is nothing more to say.
+            pub(crate) fn to_json(self) -> String {
+                Problem::new(self).to_json()
+            }
         }
     };
 }
@@ -87,10 +92,14 @@ problems! {
         "Send the whole body at once, on a new connection.";
     BodyIncomplete "body_incomplete" BAD_REQUEST "The body ended early"
         "The connection broke off or the framing was wrong. Send the request again.";
+    BadHost "bad_host" BAD_REQUEST "The host is missing or malformed"
+        "Send exactly one Host header: the host and port of this service.";
     TargetTooLong "target_too_long" URI_TOO_LONG "The request target is too long"
         "A token has at most 8192 bytes.";
     HeadersTooLarge "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are too large"
         "All headers together may have 16 kB.";
+    Busy "busy" SERVICE_UNAVAILABLE "All connections are taken"
+        "Try again in a moment. The limit is server.max_connections of the configuration.";
     Full "full" SERVICE_UNAVAILABLE "No more tokens can be issued now"
         "As many spent tokens are remembered as state.capacity allows. Redeeming and revoking go on. Try again later.";
     NoActiveKey "no_active_key" SERVICE_UNAVAILABLE "No key can sign"
@@ -140,11 +149,13 @@ struct Body<'b> {
 
 impl Problem {
     pub(super) fn new(kind: ProblemKind) -> Self {
-        let (retry_after, invalid_fields, cause) = (None, Vec::new(), None);
+        let status = kind.status();
+        let (invalid_fields, cause) = (Vec::new(), None);
         Self {
             kind,
-            status: kind.status(),
-            retry_after,
+            status,
+            // What this service lacks can come back at any moment, so the next try may be soon.
+            retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
             invalid_fields,
             cause,
         }
@@ -174,6 +185,20 @@ impl Problem {
         };
         Self { status, ..self }
     }
+
+    fn to_json(&self) -> String {
+        let kind = self.kind;
+        let body = Body {
+            r#type: format!("urn:resetd:problem:{}", kind.code()),
+            title: kind.title(),
+            status: self.status.as_u16(),
+            detail: kind.detail(),
+            code: kind.code(),
+            request_id: request_id(),
+            invalid_fields: &self.invalid_fields,
+        };
+        serde_json::to_string(&body).unwrap_or_default()
+    }
 }
 
 impl From<Error> for Problem {
@@ -192,33 +217,19 @@ impl From<Error> for Problem {
             Error::NoActiveKey => ProblemKind::NoActiveKey,
             Error::Keys(_) | Error::NoRandomness(_) => ProblemKind::Internal,
         };
-        let retry_after = if let Error::Full { retry_after } = error {
-            Some(retry_after)
-        } else {
-            None
-        };
-        Self {
-            retry_after,
-            cause: Some(error),
-            ..Self::new(kind)
+        let mut problem = Self::new(kind);
+        if let Error::Full { retry_after } = error {
+            problem.retry_after = Some(retry_after);
         }
+        problem.cause = Some(error);
+        problem
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let kind = self.kind;
-        let body = Body {
-            r#type: format!("urn:resetd:problem:{}", kind.code()),
-            title: kind.title(),
-            status: self.status.as_u16(),
-            detail: kind.detail(),
-            code: kind.code(),
-            request_id: request_id(),
-            invalid_fields: &self.invalid_fields,
-        };
-        let text = serde_json::to_string(&body).unwrap_or_default();
-        let mut response = (self.status, text).into_response();
+        let mut response = (self.status, self.to_json()).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

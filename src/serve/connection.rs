@@ -1,7 +1,9 @@
 //! The accept loop and the life of one connection. `axum::serve` sets no timers; here every
 //! connection has a time for its headers, an age, and an end.
 
+use std::io::{Read as _, Write as _};
 use std::pin::pin;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Router;
@@ -13,14 +15,22 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Server;
-use crate::http::MAX_HEAD_BYTES;
+use crate::http::{MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind};
 
 /// Sent where all connections are taken, without reading a byte.
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    content-type: application/problem+json\r\n\
-    retry-after: 1\r\ncache-control: no-store\r\nconnection: close\r\ncontent-length: 144\r\n\r\n\
-    {\"type\":\"urn:resetd:problem:busy\",\"title\":\"All connections are taken\",\"status\":503,\
-    \"detail\":\"Try again in a moment.\",\"code\":\"busy\"}          ";
+static BUSY: LazyLock<String> = LazyLock::new(|| {
+    let (status, body) = (ProblemKind::Busy.status(), ProblemKind::Busy.to_json());
+    let always: String = ON_EVERY_ANSWER
+        .iter()
+        .map(|(name, value)| [name.as_str(), ": ", value, "\r\n"].concat())
+        .collect();
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{always}cache-control: no-store\r\nretry-after: 1\r\n\
+         connection: close\r\ncontent-type: application/problem+json\r\n\
+         content-length: {length}\r\n\r\n{body}"
+    )
+});
 
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -46,8 +56,10 @@ pub(super) async fn accept(
             Some(_) = connections.join_next() => continue,
             _ = stopping.changed() => break,
         };
+        // Those that have ended are counted until they are joined.
+        while connections.try_join_next().is_some() {}
         if connections.len() >= limits.max_connections {
-            turn_away(&stream);
+            turn_away(stream);
             continue;
         }
         connections.spawn(serve(stream, app.clone(), limits.clone(), stopping.clone()));
@@ -63,9 +75,15 @@ pub(super) async fn accept(
 }
 
 /// The answer fits into the empty buffer of a new socket, so it is written at once or not at all.
-fn turn_away(stream: &TcpStream) {
+fn turn_away(stream: TcpStream) {
     tracing::warn!("all connections are taken, one is turned away");
-    let _ = stream.try_write(BUSY);
+    // Tokio writes to no socket of which it has not heard yet that it can be written to.
+    let Ok(mut stream) = stream.into_std() else {
+        return;
+    };
+    let _ = stream.write_all(BUSY.as_bytes());
+    // To close with bytes unread would reset the connection, and the answer could be lost.
+    let _ = stream.read(&mut [0; 4096]);
 }
 
 async fn serve(

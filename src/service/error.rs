@@ -32,7 +32,7 @@ pub enum Error {
         retry_after: u64,
     },
     /// No key may sign now.
-    #[error("no key is active")]
+    #[error("no key is active, so nothing can be signed; make one: resetd keys generate")]
     NoActiveKey,
     /// The keys contradict each other.
     #[error(transparent)]
