@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use resetd::clock::{Clock as _, ManualClock};
 use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
@@ -159,7 +159,10 @@ impl TestApp {
             .header(header::AUTHORIZATION, bearer)
     }
 
-    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+    /// Names the host, as every client does, unless the request names one itself.
+    pub(crate) async fn send(&self, mut request: Request<Body>) -> Answer {
+        let host = HeaderValue::from_static("reset.example.com");
+        request.headers_mut().entry(header::HOST).or_insert(host);
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

@@ -1,1 +1,167 @@
-//! To come.
+//! The HTTP API as a stranger meets it: what it answers, what it refuses, and what it never tells.
+//! Here is how it is asked; the facts are in the modules below.
+
+mod bodies;
+mod callers;
+mod documents;
+mod members;
+mod routes;
+mod tokens;
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, Request, StatusCode};
+use hyper::body::Frame;
+use resetd::domain::caller::Scope;
+use resetd::domain::identifier::Username;
+use resetd::domain::issue::{Expiry, IssueRequest, issue};
+use resetd::domain::policy::Policy;
+use resetd_verify::{Timestamp, TokenId};
+use serde_json::{Value, json};
+
+use crate::app::{Answer, TestApp};
+
+/// What anybody may read.
+const OPEN: [&str; 4] = [
+    "/.well-known/jwks.json",
+    "/.well-known/reset-token-issuer",
+    "/health/live",
+    "/health/ready",
+];
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+/// Sends exactly this; no key and no header is added but a host.
+async fn send(
+    app: &TestApp,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Body>,
+) -> Answer {
+    let mut request = Request::builder().method(method).uri(path);
+    for (name, value) in headers {
+        request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    app.send(request.body(body.into()).unwrap()).await
+}
+
+/// Sends it with the key that may do everything.
+async fn ask(app: &TestApp, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+    let headers = [&[("x-api-key", app.api_key.expose())], headers].concat();
+    send(app, method, path, &headers, Body::empty()).await
+}
+
+/// Posts these bytes as JSON, whatever they are.
+async fn post(app: &TestApp, path: &str, body: impl Into<Body>) -> Answer {
+    let headers = [("x-api-key", app.api_key.expose()), JSON];
+    send(app, "POST", path, &headers, body).await
+}
+
+/// Issues for alice with one member more.
+async fn issue_with(app: &TestApp, member: &str, value: Value) -> Answer {
+    let mut body = json!({ "username": "alice" });
+    body[member] = value;
+    app.post("/password-tokens", body).await
+}
+
+/// Every request that needs a key, each with the scope it needs.
+fn guarded(token: &str) -> [(&'static str, String, Scope, Value); 6] {
+    let one = format!("/password-tokens/{token}");
+    let by_token = json!({ "token": token });
+    [
+        (
+            "POST",
+            "/password-tokens".into(),
+            Scope::Issue,
+            json!({ "username": "alice" }),
+        ),
+        ("GET", one.clone(), Scope::Check, Value::Null),
+        ("HEAD", one.clone(), Scope::Check, Value::Null),
+        ("DELETE", one, Scope::Revoke, Value::Null),
+        (
+            "POST",
+            "/redemptions".into(),
+            Scope::Redeem,
+            by_token.clone(),
+        ),
+        ("POST", "/revocations".into(), Scope::Revoke, by_token),
+    ]
+}
+
+fn bearer(key: &str) -> String {
+    format!("Bearer {key}")
+}
+
+/// The token with another signature of the same form.
+fn forged(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let other = if signature.starts_with('A') { 'B' } else { 'A' };
+    format!("{signed}.{other}{}", &signature[1..])
+}
+
+/// A token signed with the app's own key, at another time or under other rules.
+fn signed(app: &TestApp, at: Timestamp, change: impl FnOnce(&mut Policy)) -> String {
+    let mut policy = app.service.policy().clone();
+    change(&mut policy);
+    let keyring = app.keystore.load().unwrap();
+    let request = IssueRequest {
+        username: Username::parse("alice").unwrap(),
+        credential_id: None,
+        user_id: None,
+        expiry: Expiry::Default,
+    };
+    let (key, jti) = (keyring.keys().next().unwrap(), TokenId::from_bytes([7; 16]));
+    let issued = issue(&request, &policy, key, at, jti).unwrap();
+    issued.token.expose().to_owned()
+}
+
+/// Status, headers and body without the id of the request, which differs by intent.
+fn but_for_its_id(answer: &Answer) -> (StatusCode, Vec<(String, String)>, String) {
+    let id = answer.header("x-request-id").unwrap();
+    let mut headers: Vec<_> = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned()))
+        .filter(|(name, _)| name != "x-request-id")
+        .collect();
+    headers.sort();
+    (answer.status, headers, answer.text.replace(id, ""))
+}
+
+#[track_caller]
+fn assert_all_alike(answers: &[Answer]) {
+    for answer in answers {
+        assert_eq!(but_for_its_id(answer), but_for_its_id(&answers[0]));
+    }
+}
+
+#[track_caller]
+fn assert_invalid(answer: &Answer, fields: &[&str]) {
+    answer.assert_problem(422, "invalid_request");
+    let body = answer.json();
+    let found: Vec<_> = body["invalidFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|invalid| invalid["field"].as_str().unwrap())
+        .collect();
+    assert_eq!(found, fields, "{}", answer.text);
+}
+
+/// A body of which nothing ever arrives: who reads it, waits.
+struct Silence;
+
+impl hyper::body::Body for Silence {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Pending
+    }
+}

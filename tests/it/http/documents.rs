@@ -1,0 +1,100 @@
+//! What anybody may read: the keys, the issuer and its health.
+
+use std::collections::BTreeSet;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use resetd::domain::keyring::Keyring;
+use resetd_verify::Algorithm;
+use serde_json::json;
+
+use super::{OPEN, issue_with, send};
+use crate::app::{AUDIENCE, ISSUER, TestApp};
+
+#[tokio::test]
+async fn a_503_says_when_to_come_again() {
+    let app = TestApp::start();
+    app.service
+        .replace_keyring(Keyring::new(Vec::new(), 0))
+        .unwrap();
+    let answer = app.get("/health/ready").await;
+    answer.assert_problem(503, "no_active_key");
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}
+
+#[tokio::test]
+async fn the_key_set_has_the_public_members_of_its_keys_and_no_other() {
+    let cases = [
+        (Algorithm::Es256, "alg crv kid kty use x y"),
+        (Algorithm::EdDsa, "alg crv kid kty use x"),
+    ];
+    for (algorithm, members) in cases {
+        let app = TestApp::start_with(|options| options.algorithm = algorithm);
+        let answer = send(&app, "GET", OPEN[0], &[], Body::empty()).await;
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/jwk-set+json")
+        );
+        assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+        let set = answer.json();
+        assert_eq!(set.as_object().unwrap().len(), 1);
+        let [key] = set["keys"].as_array().unwrap().as_slice() else {
+            panic!("one key was made: {set}");
+        };
+        let names: BTreeSet<_> = key
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(names, members.split(' ').collect());
+        assert_eq!(key["alg"], algorithm.name());
+        assert_eq!(key["use"], "sig");
+    }
+}
+
+#[tokio::test]
+async fn the_issuer_says_what_an_edge_needs_to_verify() {
+    let app = TestApp::start();
+    let answer = send(&app, "GET", OPEN[1], &[], Body::empty()).await;
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
+    let expected = json!({
+        "issuer": ISSUER,
+        "audience": AUDIENCE,
+        "jwks_uri": format!("{ISSUER}/.well-known/jwks.json"),
+        "token_type": "reset+jwt",
+        "signing_alg_values_supported": ["ES256"],
+        "max_lifetime_seconds": 86_400,
+        "password_tokens_endpoint": format!("{ISSUER}/password-tokens"),
+        "redemptions_endpoint": format!("{ISSUER}/redemptions"),
+        "revocations_endpoint": format!("{ISSUER}/revocations"),
+    });
+    assert_eq!(answer.json(), expected);
+}
+
+#[tokio::test]
+async fn health_tells_anyone_how_it_is_and_nothing_else() {
+    let app = TestApp::start();
+    for (path, status) in [("/health/live", "live"), ("/health/ready", "ready")] {
+        let answer = send(&app, "GET", path, &[], Body::empty()).await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (StatusCode::OK, json!({ "status": status }))
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_that_may_sign_it_lives_and_is_not_ready() {
+    let app = TestApp::start();
+    app.service
+        .replace_keyring(Keyring::new(Vec::new(), 0))
+        .unwrap();
+    assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
+    app.get("/health/ready")
+        .await
+        .assert_problem(503, "no_active_key");
+    let answer = issue_with(&app, "ttl", json!(900)).await;
+    answer.assert_problem(503, "no_active_key");
+}
