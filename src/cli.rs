@@ -32,13 +32,7 @@ pub struct Cli {
     #[arg(long, global = true, env = "RESETD_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
     /// What to print: a table for people or JSON for machines
-    #[arg(
-        short,
-        long,
-        global = true,
-        env = "RESETD_OUTPUT",
-        default_value = "table"
-    )]
+    #[arg(short, long, global = true, env = "RESETD_OUTPUT", default_value = "table")]
     output: Format,
     #[command(subcommand)]
     command: Command,
@@ -100,20 +94,21 @@ impl Cli {
         match result {
             Ok(Outcome::Done) => ExitCode::SUCCESS,
             Ok(Outcome::NotValid) => ExitCode::from(1),
-            // Whoever reads the output has seen enough: `resetd keys list | head -1`.
-            Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
             Err(error) => {
-                let _ = writeln!(io::stderr(), "resetd: {error:#}");
+                let _ = writeln!(io::stderr(), "resetd: {}", with_causes(&error));
                 ExitCode::from(2)
             }
         }
     }
 }
 
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+/// The error and its causes on one line. Most errors tell their cause themselves; nothing is said
+/// twice.
+fn with_causes(error: &anyhow::Error) -> String {
+    let causes = error.chain().skip(1).map(ToString::to_string);
+    causes.fold(error.to_string(), |told, cause| {
+        if told.contains(&cause) { told } else { format!("{told}: {cause}") }
+    })
 }
 
 /// Where the settings of a command come from.
@@ -132,10 +127,7 @@ impl Settings {
             layers.add_file(file)?;
         }
         layers.add_variables(std::env::vars_os().filter_map(|(name, value)| {
-            Some((
-                name.into_string().ok()?,
-                value.to_string_lossy().into_owned(),
-            ))
+            Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
         }))?;
         for (flag, key, value) in flags {
             if let Some(value) = value {

@@ -30,10 +30,7 @@ pub struct SystemClock(Mutex<Steady>);
 impl SystemClock {
     /// Starts from the machine's clock.
     pub fn new() -> Self {
-        Self(Mutex::new(Steady {
-            time: wall_clock(),
-            at: Instant::now(),
-        }))
+        Self(Mutex::new(Steady { time: wall_clock(), at: Instant::now() }))
     }
 
     fn read(&self) -> (Duration, Duration) {
@@ -60,14 +57,9 @@ impl Clock for SystemClock {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one reader of the clock"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the clock")]
 fn wall_clock() -> Duration {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// The last answer and the monotonic moment it was given.
@@ -80,10 +72,7 @@ struct Steady {
 impl Steady {
     fn advance(&mut self, wall: Duration, at: Instant) -> Duration {
         let monotonic = self.time + at.saturating_duration_since(self.at);
-        *self = Self {
-            time: monotonic.max(wall),
-            at,
-        };
+        *self = Self { time: monotonic.max(wall), at };
         self.time
     }
 }
@@ -127,21 +116,12 @@ mod tests {
     fn a_clock_that_is_set_back_goes_on_at_the_pace_of_the_monotonic_clock() {
         let second = Duration::from_secs;
         let start = Instant::now();
-        let mut steady = Steady {
-            time: second(1000),
-            at: start,
-        };
-        assert_eq!(
-            steady.advance(second(1010), start + second(10)),
-            second(1010)
-        );
+        let mut steady = Steady { time: second(1000), at: start };
+        assert_eq!(steady.advance(second(1010), start + second(10)), second(1010));
         // An hour back: neither backwards nor standing still.
         assert_eq!(steady.advance(second(0), start + second(15)), second(1015));
         assert_eq!(steady.advance(second(5), start + second(20)), second(1020));
         // Forward again, past where it would be.
-        assert_eq!(
-            steady.advance(second(2000), start + second(21)),
-            second(2000)
-        );
+        assert_eq!(steady.advance(second(2000), start + second(21)), second(2000));
     }
 }

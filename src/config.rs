@@ -4,15 +4,19 @@
 mod layers;
 mod raw;
 
-use std::net::SocketAddr;
+use std::fs;
+use std::io::{self, Read as _};
+use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use axum::http::Uri;
 use resetd_verify::{Algorithm, MAX_LEEWAY};
 use tracing::level_filters::LevelFilter;
+use zeroize::Zeroizing;
 
-use crate::domain::caller::{Caller, Callers, KeyHash, Scope, is_api_key};
+use crate::domain::caller::{Caller, Callers, KeyHash, Scope, is_api_key, without_api_keys};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
 
 pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, RESERVED_VARIABLES};
@@ -123,7 +127,7 @@ pub enum ConfigError {
         path: PathBuf,
         /// What the system said.
         #[source]
-        error: std::io::Error,
+        error: io::Error,
     },
     /// The file is no TOML.
     #[error("{path}:{line}: {message}")]
@@ -144,7 +148,7 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// A value is not what it must be.
-    #[error("{origin}: {key}: {problem}")]
+    #[error("{origin}: {}", without_api_keys(&format!("{key}: {problem}")))]
     Invalid {
         /// Where it was set.
         origin: Origin,
@@ -156,9 +160,7 @@ pub enum ConfigError {
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
-    nearest
-        .map(|name| format!("; did you mean {name}?"))
-        .unwrap_or_default()
+    nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
 /// The issuer where none is configured: the loopback address listened on.
@@ -194,11 +196,7 @@ struct Check<'l> {
 impl Check<'_> {
     fn refuse<T>(&self, key: &str, problem: impl Into<String>) -> Result<T, ConfigError> {
         let origin = self.layers.origin(key).clone();
-        Err(ConfigError::Invalid {
-            origin,
-            key: key.into(),
-            problem: problem.into(),
-        })
+        Err(ConfigError::Invalid { origin, key: key.into(), problem: problem.into() })
     }
 
     /// A number within bounds.
@@ -211,14 +209,7 @@ impl Check<'_> {
         if bounds.contains(&value) {
             return Ok(value);
         }
-        self.refuse(
-            key,
-            format!(
-                "wanted {} to {}, found {value}",
-                bounds.start(),
-                bounds.end()
-            ),
-        )
+        self.refuse(key, format!("wanted {} to {}, found {value}", bounds.start(), bounds.end()))
     }
 
     fn seconds(&self, key: &str, value: u64) -> Result<Duration, ConfigError> {
@@ -249,16 +240,12 @@ impl Check<'_> {
         Ok(Server {
             listen,
             max_connections: self.size("server.max_connections", server.max_connections)?,
-            header_timeout: self.seconds(
-                "server.header_timeout_seconds",
-                server.header_timeout_seconds,
-            )?,
+            header_timeout: self
+                .seconds("server.header_timeout_seconds", server.header_timeout_seconds)?,
             body_timeout: self
                 .seconds("server.body_timeout_seconds", server.body_timeout_seconds)?,
-            max_connection_age: self.seconds(
-                "server.max_connection_seconds",
-                server.max_connection_seconds,
-            )?,
+            max_connection_age: self
+                .seconds("server.max_connection_seconds", server.max_connection_seconds)?,
             max_body_bytes: self.size("server.max_body_bytes", server.max_body_bytes)?,
             shutdown: self.seconds("server.shutdown_seconds", server.shutdown_seconds)?,
         })
@@ -292,10 +279,8 @@ impl Check<'_> {
         let token = &raw.token;
         let issuer = self.issuer(raw)?;
         if !resetd_verify::is_identifier(&token.audience) {
-            return self.refuse(
-                "token.audience",
-                "wanted 1 to 256 bytes without control characters",
-            );
+            return self
+                .refuse("token.audience", "wanted 1 to 256 bytes without control characters");
         }
         Ok(Policy {
             tenant: TenantName::default(),
@@ -329,16 +314,10 @@ impl Check<'_> {
 
     fn lifetime(&self, raw: &RawConfig) -> Result<Lifetime, ConfigError> {
         let token = &raw.token;
-        let max = self.within(
-            "token.max_lifetime_seconds",
-            token.max_lifetime_seconds,
-            1..=86_400,
-        )?;
-        let min = self.within(
-            "token.min_lifetime_seconds",
-            token.min_lifetime_seconds,
-            1..=86_400,
-        )?;
+        let max =
+            self.within("token.max_lifetime_seconds", token.max_lifetime_seconds, 1..=86_400)?;
+        let min =
+            self.within("token.min_lifetime_seconds", token.min_lifetime_seconds, 1..=86_400)?;
         let default = token.lifetime_seconds;
         if min > max {
             let problem = format!("is {min}, more than token.max_lifetime_seconds, which is {max}");
@@ -393,10 +372,7 @@ impl Check<'_> {
                 let problem = format!("{:?} is the name of an earlier caller", caller.name);
                 return self.refuse(&format!("callers.{index}.name"), problem);
             }
-            if callers
-                .iter()
-                .any(|known| known.key_hash == caller.key_hash)
-            {
+            if callers.iter().any(|known| known.key_hash == caller.key_hash) {
                 let problem = "has the key of an earlier caller; make one: resetd callers add";
                 return self.refuse(&format!("callers.{index}"), problem);
             }
@@ -436,12 +412,7 @@ impl Check<'_> {
                 return self.refuse(&format!("callers.{index}"), problem);
             }
         };
-        Ok(Caller {
-            name: raw.name.clone(),
-            tenant: TenantName::default(),
-            scopes,
-            key_hash,
-        })
+        Ok(Caller { name: raw.name.clone(), tenant: TenantName::default(), scopes, key_hash })
     }
 }
 
@@ -477,12 +448,33 @@ pub fn parse_scopes<'s>(names: impl Iterator<Item = &'s str>) -> Result<Vec<Scop
     }
 }
 
+/// Reads a text that people write: UTF-8, at most a mebibyte. It is wiped when dropped.
+///
+/// # Errors
+/// What the system said, or that the file is too long.
+pub fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
+    const MAX_BYTES: u64 = 1024 * 1024;
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MAX_BYTES {
+        let problem = "is longer than 1 MiB, so it is not what was meant";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
+    }
+    Ok(text)
+}
+
 /// Reads a file that holds an API key. A newline at its end is what editors leave; any other white
 /// space is a mistake worth naming.
 fn read_api_key_hash(path: &Path) -> Result<KeyHash, String> {
-    let text = std::fs::read_to_string(path)
-        .map(zeroize::Zeroizing::new)
-        .map_err(|error| format!("{}: {error}", path.display()))?;
+    let failed = |error| format!("{}: {error}", path.display());
+    let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
+    if mode & 0o022 != 0 {
+        return Err(format!(
+            "{0}: others may write to it, so the key may be anybody's; mend it: chmod go-w {0}",
+            path.display()
+        ));
+    }
+    let text = read_text(path).map_err(failed)?;
     let key = text.strip_suffix('\n').unwrap_or(&text);
     if is_api_key(key) {
         return Ok(KeyHash::of(key));
@@ -492,6 +484,12 @@ fn read_api_key_hash(path: &Path) -> Result<KeyHash, String> {
         path.display(),
         key.len()
     ))
+}
+
+/// Whether the host of a URL is this machine and no other.
+pub fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
 fn check_issuer(issuer: &str) -> Result<(), String> {
@@ -504,15 +502,11 @@ fn check_issuer(issuer: &str) -> Result<(), String> {
     let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
         return refuse();
     };
-    let is_loopback = matches!(authority.host(), "127.0.0.1" | "[::1]" | "localhost");
-    let is_allowed = scheme == "https" || (scheme == "http" && is_loopback);
-    let is_plain = !issuer.ends_with('/')
+    let is_allowed = scheme == "https" || (scheme == "http" && is_loopback(authority.host()));
+    let is_plain = !authority.host().is_empty()
+        && !issuer.ends_with('/')
         && !issuer.contains(['#', '@'])
         && uri.query().is_none()
         && issuer.len() <= 256;
-    if is_allowed && is_plain {
-        Ok(())
-    } else {
-        refuse()
-    }
+    if is_allowed && is_plain { Ok(()) } else { refuse() }
 }

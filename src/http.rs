@@ -3,6 +3,7 @@
 mod api;
 mod body;
 mod caller;
+mod head;
 mod observe;
 mod problem;
 mod well_known;
@@ -10,6 +11,7 @@ mod well_known;
 pub use observe::ON_EVERY_ANSWER;
 pub use problem::{ProblemKind, REGISTRY};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -18,6 +20,7 @@ use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::caller::Scope;
+use crate::random::Random;
 use crate::service::ResetService;
 use body::BodyLimits;
 use caller::require;
@@ -43,24 +46,15 @@ pub struct Limits {
 pub fn router(service: ResetService, limits: Limits) -> Router {
     let needs = |scope: Scope| from_fn_with_state((service.clone(), scope), require);
     let api = Router::new()
-        .route(
-            "/password-tokens",
-            post(api::issue).layer(needs(Scope::Issue)),
-        )
+        .route("/password-tokens", post(api::issue).layer(needs(Scope::Issue)))
         .route(
             "/password-tokens/{token}",
             get(api::check)
                 .layer(needs(Scope::Check))
                 .merge(delete(api::delete).layer(needs(Scope::Revoke))),
         )
-        .route(
-            "/redemptions",
-            post(api::redeem).layer(needs(Scope::Redeem)),
-        )
-        .route(
-            "/revocations",
-            post(api::revoke).layer(needs(Scope::Revoke)),
-        );
+        .route("/redemptions", post(api::redeem).layer(needs(Scope::Redeem)))
+        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)));
     let open = Router::new()
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/.well-known/reset-token-issuer", get(well_known::issuer))
@@ -71,7 +65,7 @@ pub fn router(service: ResetService, limits: Limits) -> Router {
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
         .with_state(service)
         .layer(axum::Extension(BodyLimits::from(limits)))
-        .layer(from_fn(observe::judge_head))
+        .layer(from_fn(head::judge))
         .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn(observe::observe))
+        .layer(from_fn_with_state(Arc::new(Random::new()), observe::observe))
 }

@@ -5,7 +5,6 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -34,7 +33,7 @@ pub struct Keystore {
 
 /// What the folder looked like, to see cheaply whether anything changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fingerprint(Vec<(PathBuf, u64, Option<SystemTime>, u64)>);
+pub struct Fingerprint(Vec<(PathBuf, u64, i64, i64)>);
 
 /// What is wrong with the folder or with one file, how it should be, and how to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +44,12 @@ pub enum KeystoreError {
     )]
     NoFolder {
         /// The folder.
+        path: PathBuf,
+    },
+    /// There is something else in its place.
+    #[error("{path}: is no folder; wanted the folder that holds the keys")]
+    NotAFolder {
+        /// What is there.
         path: PathBuf,
     },
     /// The folder or a file cannot be read or written.
@@ -75,7 +80,9 @@ pub enum KeystoreError {
         path: PathBuf,
     },
     /// A file is too long to be a key.
-    #[error("{path}: has {found} bytes, a key has at most {MAX_FILE_BYTES}")]
+    #[error(
+        "{path}: has {found} bytes, a key has at most {MAX_FILE_BYTES}; move what is no key out of the folder"
+    )]
     TooLong {
         /// The file.
         path: PathBuf,
@@ -83,7 +90,7 @@ pub enum KeystoreError {
         found: u64,
     },
     /// A file is not JSON; it may be cut off.
-    #[error("{path}: is no complete private JWK: {error}")]
+    #[error("{path}: is no complete private JWK: {error}; put a whole copy in its place")]
     Json {
         /// The file.
         path: PathBuf,
@@ -101,7 +108,9 @@ pub enum KeystoreError {
         error: JwkError,
     },
     /// The private half is not that of the public half, or is too weak.
-    #[error("{path}: the private members do not make a key: {error}")]
+    #[error(
+        "{path}: the private members do not make a key: {error}; put a copy of the right key in its place"
+    )]
     Rejected {
         /// The file.
         path: PathBuf,
@@ -109,7 +118,9 @@ pub enum KeystoreError {
         error: KeyRejected,
     },
     /// What the private half signs does not verify with the public half.
-    #[error("{path}: the private members do not sign for the public ones")]
+    #[error(
+        "{path}: the private members do not sign for the public ones; put a copy of the right key in its place"
+    )]
     Mismatch {
         /// The file.
         path: PathBuf,
@@ -140,10 +151,7 @@ pub enum KeystoreError {
 impl Keystore {
     /// Names the folder. `retention` is how long in seconds a retired key must be trusted.
     pub fn new(directory: impl Into<PathBuf>, retention: u64) -> Self {
-        Self {
-            directory: directory.into(),
-            retention,
-        }
+        Self { directory: directory.into(), retention }
     }
 
     /// The folder.
@@ -168,6 +176,21 @@ impl Keystore {
             .map_err(io_error(&self.directory))
     }
 
+    /// Takes the right to write from group and others, if there is no key yet: a checkout made with a
+    /// lax umask is no reason not to start, a folder of keys that others could write to is one.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Io`].
+    pub fn close_if_empty(&self) -> Result<(), KeystoreError> {
+        if !self.files()?.is_empty() {
+            return Ok(());
+        }
+        let path = &self.directory;
+        let mode = fs::metadata(path).map_err(io_error(path))?.permissions().mode();
+        let closed = fs::Permissions::from_mode(mode & !0o022);
+        fs::set_permissions(path, closed).map_err(io_error(path))
+    }
+
     /// Reads every key. One faulty file refuses the whole folder: a key that is silently left out
     /// breaks the links it signed.
     ///
@@ -184,10 +207,7 @@ impl Keystore {
             }
             keys.push((path, key));
         }
-        Ok(Keyring::new(
-            keys.into_iter().map(|(_, key)| key).collect(),
-            self.retention,
-        ))
+        Ok(Keyring::new(keys.into_iter().map(|(_, key)| key).collect(), self.retention))
     }
 
     /// What the folder looks like now.
@@ -197,18 +217,10 @@ impl Keystore {
     pub fn fingerprint(&self) -> Result<Fingerprint, KeystoreError> {
         let look = |path: PathBuf| {
             let metadata = fs::symlink_metadata(&path).map_err(io_error(&path))?;
-            Ok((
-                path,
-                metadata.len(),
-                metadata.modified().ok(),
-                metadata.ino(),
-            ))
+            // The time of the last change of any kind: `chmod` leaves the time of writing alone.
+            Ok((path, metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
         };
-        self.files()?
-            .into_iter()
-            .map(look)
-            .collect::<Result<_, _>>()
-            .map(Fingerprint)
+        self.files()?.into_iter().map(look).collect::<Result<_, _>>().map(Fingerprint)
     }
 
     /// Makes a key that may sign from `not_before` on and writes its file: all of it or nothing.
@@ -225,9 +237,7 @@ impl Keystore {
         self.check_folder()?;
         let mut jwk = new_private_jwk(algorithm, created, not_before)?;
         // Read back before it is written: the halves belong together, and it gets its name.
-        let kid = parse_key(&self.directory, &jwk.to_json(&self.directory)?)?
-            .kid()
-            .clone();
+        let kid = parse_key(&self.directory, &jwk.to_json(&self.directory)?)?.kid().clone();
         jwk.kid = kid.to_string();
         self.write(&kid, &jwk.to_json(&self.directory)?)?;
         Ok(kid)
@@ -246,31 +256,25 @@ impl Keystore {
         file.write_all(text).map_err(&failed)?;
         file.write_all(b"\n").map_err(&failed)?;
         file.as_file().sync_all().map_err(&failed)?;
-        file.persist_noclobber(&path)
-            .map_err(|error| failed(error.error))?;
-        File::open(&self.directory)
-            .and_then(|folder| folder.sync_all())
-            .map_err(&failed)
+        file.persist_noclobber(&path).map_err(|error| failed(error.error))?;
+        File::open(&self.directory).and_then(|folder| folder.sync_all()).map_err(&failed)
     }
 
     fn check_folder(&self) -> Result<(), KeystoreError> {
         let path = &self.directory;
         if !self.exists() {
-            return Err(KeystoreError::NoFolder { path: path.clone() });
+            let path = path.clone();
+            let is_something = path.symlink_metadata().is_ok();
+            return Err(if is_something {
+                KeystoreError::NotAFolder { path }
+            } else {
+                KeystoreError::NoFolder { path }
+            });
         }
-        let found = fs::metadata(path)
-            .map_err(io_error(path))?
-            .permissions()
-            .mode()
-            & 0o7777;
+        let found = fs::metadata(path).map_err(io_error(path))?.permissions().mode() & 0o7777;
         if found & 0o022 != 0 {
             let (wanted, mend) = ("no write permission for group and others", "go-w");
-            return Err(KeystoreError::TooOpen {
-                path: path.clone(),
-                found,
-                wanted,
-                mend,
-            });
+            return Err(KeystoreError::TooOpen { path: path.clone(), found, wanted, mend });
         }
         Ok(())
     }
@@ -281,10 +285,7 @@ impl Keystore {
         let mut paths = Vec::new();
         for entry in fs::read_dir(&self.directory).map_err(&failed)? {
             let path = entry.map_err(&failed)?.path();
-            if path
-                .extension()
-                .is_some_and(|extension| extension == FILE_EXTENSION)
-            {
+            if path.extension().is_some_and(|extension| extension == FILE_EXTENSION) {
                 paths.push(path);
             }
         }
@@ -295,10 +296,7 @@ impl Keystore {
 
 fn io_error(path: &Path) -> impl Fn(io::Error) -> KeystoreError {
     let path = path.to_owned();
-    move |error| KeystoreError::Io {
-        path: path.clone(),
-        error,
-    }
+    move |error| KeystoreError::Io { path: path.clone(), error }
 }
 
 fn read_key(path: &Path) -> Result<Key, KeystoreError> {
@@ -317,49 +315,30 @@ fn read_key(path: &Path) -> Result<Key, KeystoreError> {
     let found = metadata.permissions().mode() & 0o7777;
     if found & 0o077 != 0 {
         let wanted = "0600 or 0400: only its owner may read a key";
-        return Err(KeystoreError::TooOpen {
-            path: path.into(),
-            found,
-            wanted,
-            mend: "600",
-        });
+        return Err(KeystoreError::TooOpen { path: path.into(), found, wanted, mend: "600" });
     }
     if metadata.len() > MAX_FILE_BYTES {
-        return Err(KeystoreError::TooLong {
-            path: path.into(),
-            found: metadata.len(),
-        });
+        return Err(KeystoreError::TooLong { path: path.into(), found: metadata.len() });
     }
     let mut text = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES)
-        .read_to_end(&mut text)
-        .map_err(&failed)?;
+    file.take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(&failed)?;
     parse_key(path, &text)
 }
 
 fn parse_key(path: &Path, text: &[u8]) -> Result<Key, KeystoreError> {
-    let jwk = json::parse_object(text).map_err(|error| KeystoreError::Json {
-        path: path.into(),
-        error,
-    })?;
-    let faulty = |error| KeystoreError::Jwk {
-        path: path.into(),
-        error,
-    };
+    let jwk = json::parse_object(text)
+        .map_err(|error| KeystoreError::Json { path: path.into(), error })?;
+    let faulty = |error| KeystoreError::Jwk { path: path.into(), error };
     let public = PublicKey::from_jwk(&jwk).map_err(faulty)?;
     if *public.kid() != public.thumbprint() {
         return Err(faulty(JwkError::invalid(
             "kid",
-            "the RFC 7638 thumbprint of the key",
+            "the RFC 7638 thumbprint of the key; leave it out and it is",
         )));
     }
     let times = KeyTimes {
-        created: time(&jwk, "created")
-            .and_then(required("created"))
-            .map_err(faulty)?,
-        not_before: time(&jwk, "not_before")
-            .and_then(required("not_before"))
-            .map_err(faulty)?,
+        created: time(&jwk, "created").and_then(required("created")).map_err(faulty)?,
+        not_before: time(&jwk, "not_before").and_then(required("not_before")).map_err(faulty)?,
         retired_at: time(&jwk, "retired_at").map_err(faulty)?,
         revoked_at: time(&jwk, "revoked_at").map_err(faulty)?,
     };
@@ -402,10 +381,7 @@ fn private_half(
     let bytes = |name| {
         member_bytes(jwk, name)
             .map(Zeroizing::new)
-            .map_err(|error| KeystoreError::Jwk {
-                path: path.into(),
-                error,
-            })
+            .map_err(|error| KeystoreError::Jwk { path: path.into(), error })
     };
     let rsa = |algorithm| {
         Ok(SigningKey::from_rsa(
@@ -431,10 +407,7 @@ fn private_half(
         Algorithm::Rs256 => rsa(RsaAlgorithm::Rs256)?,
         Algorithm::Ps256 => rsa(RsaAlgorithm::Ps256)?,
     }
-    .map_err(|error| KeystoreError::Rejected {
-        path: path.into(),
-        error,
-    })
+    .map_err(|error| KeystoreError::Rejected { path: path.into(), error })
 }
 
 /// A key as it stands in its file (RFC 7517 §4, RFC 7518 §6.2, RFC 8037 §2).
@@ -471,13 +444,7 @@ fn new_private_jwk(
     let (kty, crv, d, x, y) = match algorithm {
         Algorithm::Es256 => {
             let (d, point) = crypto::generate_p256().map_err(|_| KeystoreError::NoRandomness)?;
-            (
-                "EC",
-                "P-256",
-                d,
-                point[1..33].to_vec(),
-                Some(point[33..].to_vec()),
-            )
+            ("EC", "P-256", d, point[1..33].to_vec(), Some(point[33..].to_vec()))
         }
         Algorithm::EdDsa => {
             let (d, x) = crypto::generate_ed25519().map_err(|_| KeystoreError::NoRandomness)?;

@@ -31,14 +31,8 @@ pub struct NoRandomness;
 impl Random {
     /// Starts with an empty pool.
     pub fn new() -> Self {
-        let pool = Mutex::new(Pool {
-            bytes: vec![0; POOL_BYTES],
-            used: POOL_BYTES,
-        });
-        Self {
-            source: SystemRandom::new(),
-            pool,
-        }
+        let pool = Mutex::new(Pool { bytes: vec![0; POOL_BYTES], used: POOL_BYTES });
+        Self { source: SystemRandom::new(), pool }
     }
 
     /// Bytes that were never handed out before.
@@ -48,9 +42,7 @@ impl Random {
     pub fn bytes<const N: usize>(&self) -> Result<[u8; N], NoRandomness> {
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         if pool.used + N > POOL_BYTES {
-            self.source
-                .fill(&mut pool.bytes)
-                .map_err(|_| NoRandomness)?;
+            self.source.fill(&mut pool.bytes).map_err(|_| NoRandomness)?;
             pool.used = 0;
         }
         let range = pool.used..pool.used + N;

@@ -9,7 +9,9 @@
 //!   [`is_full`](Revocations::is_full), on which the service refuses to *issue*; it never forgets
 //!   and never refuses to redeem or revoke.
 //! - Memory forgets at a restart. So tokens issued up to the second in which this process started
-//!   are refused ([`Refusal::PredatesStart`]), except those it issued itself in that second.
+//!   are refused ([`Refusal::PredatesStart`]), except those it issued itself in that second. This
+//!   holds for one process per folder of keys, and for a clock that is not set back across the
+//!   restart: without a disk nobody can know better.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -37,7 +39,7 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Revocations {
     marks: Cache<(TenantName, TokenId), Remembered<Refusal>>,
-    users: Cache<(TenantName, String), Remembered<Arc<Cutoff>>>,
+    users: Cache<(TenantName, String), Remembered<UserCutoff>>,
     tenants: RwLock<HashMap<TenantName, Cutoff>>,
     start: RwLock<Cutoff>,
     capacity: u64,
@@ -50,6 +52,13 @@ struct Remembered<T> {
     life: Duration,
 }
 
+/// A user's cut-off, kept until the last token it refuses has expired.
+#[derive(Clone, Debug, Default)]
+struct UserCutoff {
+    cutoff: Arc<Cutoff>,
+    until: Timestamp,
+}
+
 /// Refuses all tokens issued up to a second. `iat` has no finer grain, so tokens that are known to
 /// have been issued later in that second are exempt by name.
 #[derive(Clone, Debug, Default)]
@@ -60,10 +69,7 @@ struct Cutoff {
 
 impl Cutoff {
     fn reaching(through: Timestamp) -> Self {
-        Self {
-            through: Some(through),
-            exempt: HashSet::new(),
-        }
+        Self { through: Some(through), exempt: HashSet::new() }
     }
 
     fn refuses(&self, claims: &Claims) -> bool {
@@ -139,13 +145,18 @@ impl Revocations {
         if let Some(cutoff) = write(&self.tenants).get_mut(&policy.tenant) {
             cutoff.admit(claims);
         }
-        self.change_user(policy, &claims.sub, policy.supersede, |cutoff| {
-            if policy.supersede {
+        if policy.supersede {
+            // Every token that this one replaces was admitted here and has its expiry in the entry,
+            // so keeping that for as long as the longest of them is long enough.
+            let until = claims.exp.plus(policy.leeway);
+            self.change_user(policy, &claims.sub, claims.iat, Some(until), |cutoff| {
                 cutoff.supersede(claims);
-            } else {
+            });
+        } else {
+            self.change_user(policy, &claims.sub, claims.iat, None, |cutoff| {
                 cutoff.admit(claims);
-            }
-        });
+            });
+        }
     }
 
     /// Whether a verified token is live. Changes nothing.
@@ -159,11 +170,10 @@ impl Revocations {
         if read(&self.start).refuses(claims) {
             return Err(Refusal::PredatesStart);
         }
-        let by_tenant = read(&self.tenants)
-            .get(tenant)
-            .is_some_and(|cutoff| cutoff.refuses(claims));
+        let by_tenant =
+            read(&self.tenants).get(tenant).is_some_and(|cutoff| cutoff.refuses(claims));
         let user = self.users.get(&(tenant.clone(), claims.sub.clone()));
-        if by_tenant || user.is_some_and(|user| user.what.refuses(claims)) {
+        if by_tenant || user.is_some_and(|user| user.what.cutoff.refuses(claims)) {
             return Err(Refusal::Revoked);
         }
         Ok(())
@@ -190,22 +200,28 @@ impl Revocations {
     /// Revokes a token of which only the identifier is known.
     pub fn revoke_id(&self, policy: &Policy, jti: TokenId) {
         let mark = kept(Refusal::Revoked, policy.longest_acceptance());
-        self.marks
-            .entry((policy.tenant.clone(), jti))
-            .or_insert_with(|| mark);
+        self.marks.entry((policy.tenant.clone(), jti)).or_insert_with(|| mark);
     }
 
     /// Revokes all tokens of a user issued up to and including this second.
-    pub fn revoke_user(&self, policy: &Policy, username: &str, through: Timestamp) {
-        self.change_user(policy, username, true, |cutoff| cutoff.raise(through));
+    pub fn revoke_user(&self, policy: &Policy, username: &str, through: Timestamp, now: Timestamp) {
+        let until = now.plus(policy.longest_acceptance());
+        self.change_user(policy, username, now, Some(until), |cutoff| {
+            cutoff.raise(through);
+        });
+    }
+
+    /// Revokes the tokens that a user has besides the one just redeemed.
+    pub fn revoke_siblings(&self, policy: &Policy, redeemed: &Claims, now: Timestamp) {
+        let until = redeemed.exp.plus(policy.leeway);
+        self.change_user(policy, &redeemed.sub, now, Some(until), |cutoff| {
+            cutoff.raise(now);
+        });
     }
 
     /// Revokes all tokens of the tenant issued up to and including this second.
-    pub fn revoke_all(&self, policy: &Policy, through: Timestamp) {
-        write(&self.tenants)
-            .entry(policy.tenant.clone())
-            .or_default()
-            .raise(through);
+    pub fn revoke_tenant(&self, policy: &Policy, through: Timestamp) {
+        write(&self.tenants).entry(policy.tenant.clone()).or_default().raise(through);
     }
 
     fn mark(
@@ -218,39 +234,36 @@ impl Revocations {
         let life = claims.exp.plus(policy.leeway).since(now);
         let key = (policy.tenant.clone(), claims.jti);
         let entry = self.marks.entry(key).or_insert_with(|| kept(why, life));
-        if entry.is_fresh() {
-            Ok(())
-        } else {
-            Err(entry.into_value().what)
-        }
+        if entry.is_fresh() { Ok(()) } else { Err(entry.into_value().what) }
     }
 
-    /// Changes a user's cut-off in one step; where there is none, only with `create`.
+    /// Changes a user's cut-off in one step and keeps it until the later of `until` and before.
+    /// Without `until`, a user who has none gets none.
     fn change_user(
         &self,
         policy: &Policy,
         username: &str,
-        create: bool,
+        now: Timestamp,
+        until: Option<Timestamp>,
         change: impl FnOnce(&mut Cutoff),
     ) {
         let key = (policy.tenant.clone(), username.into());
         self.users.entry(key).and_compute_with(|entry| {
-            let known = entry.map(|entry| (*entry.into_value().what).clone());
-            if known.is_none() && !create {
+            let known = entry.map(|entry| entry.into_value().what);
+            if known.is_none() && until.is_none() {
                 return Op::Nop;
             }
-            let mut cutoff = known.unwrap_or_default();
-            change(&mut cutoff);
-            Op::Put(kept(Arc::new(cutoff), policy.longest_acceptance()))
+            let mut user = known.unwrap_or_default();
+            change(Arc::make_mut(&mut user.cutoff));
+            user.until = user.until.max(until.unwrap_or_default());
+            let life = user.until.since(now);
+            Op::Put(kept(user, life))
         });
     }
 }
 
 fn kept<T>(what: T, seconds: u64) -> Remembered<T> {
-    Remembered {
-        what,
-        life: Duration::from_secs(seconds),
-    }
+    Remembered { what, life: Duration::from_secs(seconds) }
 }
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -296,11 +309,7 @@ mod tests {
             tenant: TenantName::default(),
             issuer: "https://reset.example.com".into(),
             audience: "app".into(),
-            lifetime: Lifetime {
-                default: 900,
-                min: 60,
-                max: 86_400,
-            },
+            lifetime: Lifetime { default: 900, min: 60, max: 86_400 },
             leeway: 5,
             supersede,
         }
@@ -381,14 +390,8 @@ mod tests {
         let policy = policy(false);
         let claims = claims(1, "alice", START.plus(1));
         revocations.redeem(&policy, &claims, START.plus(2)).unwrap();
-        let mark = revocations
-            .marks
-            .get(&(TenantName::default(), claims.jti))
-            .unwrap();
-        assert_eq!(
-            START.plus(2).plus(mark.life.as_secs()),
-            claims.exp.plus(policy.leeway)
-        );
+        let mark = revocations.marks.get(&(TenantName::default(), claims.jti)).unwrap();
+        assert_eq!(START.plus(2).plus(mark.life.as_secs()), claims.exp.plus(policy.leeway));
     }
 
     #[test]
@@ -417,19 +420,10 @@ mod tests {
         let fresh = claims(3, "alice", START);
         revocations.admit(&policy, &fresh);
         assert_eq!(check(&revocations, &older), Err(Refusal::PredatesStart));
-        assert_eq!(
-            check(&revocations, &same_second),
-            Err(Refusal::PredatesStart)
-        );
-        assert_eq!(
-            revocations.redeem(&policy, &older, START),
-            Err(Refusal::PredatesStart)
-        );
+        assert_eq!(check(&revocations, &same_second), Err(Refusal::PredatesStart));
+        assert_eq!(revocations.redeem(&policy, &older, START), Err(Refusal::PredatesStart));
         assert_eq!(check(&revocations, &fresh), Ok(()));
-        assert_eq!(
-            check(&revocations, &claims(4, "alice", START.plus(1))),
-            Ok(())
-        );
+        assert_eq!(check(&revocations, &claims(4, "alice", START.plus(1))), Ok(()));
     }
 
     #[test]
@@ -451,10 +445,7 @@ mod tests {
     fn a_token_that_was_overtaken_while_it_was_signed_does_not_replace_the_later_one() {
         let revocations = Revocations::new(START, 1000);
         let policy = policy(true);
-        let (slow, fast) = (
-            claims(1, "alice", START.plus(5)),
-            claims(2, "alice", START.plus(6)),
-        );
+        let (slow, fast) = (claims(1, "alice", START.plus(5)), claims(2, "alice", START.plus(6)));
         revocations.admit(&policy, &fast);
         revocations.admit(&policy, &slow);
         assert_eq!(check(&revocations, &slow), Err(Refusal::Revoked));
@@ -485,9 +476,9 @@ mod tests {
             let revocations = Revocations::new(START, 1000);
             let revoke = || {
                 if bobs.is_ok() {
-                    revocations.revoke_user(&policy, "alice", now);
+                    revocations.revoke_user(&policy, "alice", now, now);
                 } else {
-                    revocations.revoke_all(&policy, now);
+                    revocations.revoke_tenant(&policy, now);
                 }
             };
             revocations.admit(&policy, &before);
@@ -504,15 +495,33 @@ mod tests {
     }
 
     #[test]
+    fn a_users_cut_off_is_kept_as_long_as_any_token_it_refuses_could_live_and_no_longer() {
+        let revocations = Revocations::new(START, 1000);
+        let policy = policy(true);
+        let now = START.plus(5);
+        let life = || {
+            let key = (TenantName::default(), "alice".to_owned());
+            revocations.users.get(&key).unwrap().life.as_secs()
+        };
+        let with_life = |id, seconds| Claims { exp: now.plus(seconds), ..claims(id, "alice", now) };
+        revocations.admit(&policy, &with_life(1, 3600));
+        assert_eq!(life(), 3600 + policy.leeway);
+        // The short one replaces the long one, which must stay dead for all its life.
+        revocations.admit(&policy, &with_life(2, 60));
+        assert_eq!(life(), 3600 + policy.leeway);
+        revocations.revoke_siblings(&policy, &with_life(2, 60), now);
+        assert_eq!(life(), 3600 + policy.leeway);
+        revocations.revoke_user(&policy, "alice", now, now);
+        assert_eq!(life(), policy.longest_acceptance());
+    }
+
+    #[test]
     fn a_cut_off_never_moves_back() {
         let revocations = Revocations::new(START, 1000);
         let policy = policy(false);
-        revocations.revoke_user(&policy, "alice", START.plus(10));
-        revocations.revoke_user(&policy, "alice", START.plus(5));
-        assert_eq!(
-            check(&revocations, &claims(1, "alice", START.plus(8))),
-            Err(Refusal::Revoked)
-        );
+        revocations.revoke_user(&policy, "alice", START.plus(10), START.plus(10));
+        revocations.revoke_user(&policy, "alice", START.plus(5), START.plus(10));
+        assert_eq!(check(&revocations, &claims(1, "alice", START.plus(8))), Err(Refusal::Revoked));
     }
 
     #[test]
@@ -524,12 +533,9 @@ mod tests {
         revocations.redeem(&policy, &used, now).unwrap();
         revocations.revoke(&policy, &revoked, now).unwrap();
         revocations.revoke_id(&policy, used.jti);
-        revocations.revoke_all(&policy, now);
+        revocations.revoke_tenant(&policy, now);
         assert_eq!(revocations.revoke(&policy, &used, now), Err(Refusal::Used));
-        assert_eq!(
-            revocations.redeem(&policy, &revoked, now),
-            Err(Refusal::Revoked)
-        );
+        assert_eq!(revocations.redeem(&policy, &revoked, now), Err(Refusal::Revoked));
         assert_eq!(check(&revocations, &used), Err(Refusal::Used));
     }
 
@@ -538,10 +544,7 @@ mod tests {
         let revocations = Revocations::new(START, 1000);
         let now = START.plus(5);
         let token = claims(1, "alice", now);
-        let other = Policy {
-            tenant: TenantName::parse("other").unwrap(),
-            ..policy(false)
-        };
+        let other = Policy { tenant: TenantName::parse("other").unwrap(), ..policy(false) };
         assert_eq!(revocations.redeem(&policy(false), &token, now), Ok(()));
         assert_eq!(revocations.redeem(&other, &token, now), Ok(()));
     }

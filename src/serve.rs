@@ -17,10 +17,11 @@ use tokio::task::JoinHandle;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, address_as_issuer};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
+use crate::domain::keyring::Keyring;
 use crate::domain::policy::{Policy, TenantName};
 use crate::domain::secret::Secret;
 use crate::http::{Limits, router};
-use crate::keystore::{Keystore, KeystoreError};
+use crate::keystore::{Fingerprint, Keystore, KeystoreError};
 use crate::random::{NoRandomness, Random};
 use crate::service::{Error, Parts, ResetService};
 
@@ -95,11 +96,12 @@ pub async fn serve(
     let policy = policy_at(&config, address);
     let keystore = Keystore::new(&config.keys.directory, policy.longest_acceptance());
     let first_key = make_first_key(&config, &keystore, clock.as_ref())?;
+    let mut folder = WatchedFolder::new(keystore);
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let service = ResetService::new(Parts {
         policy,
         callers,
-        keyring: keystore.load()?,
+        keyring: folder.load()?,
         capacity: config.state.capacity,
         clock,
         jwks_max_age: config.keys.jwks_max_age,
@@ -111,13 +113,8 @@ pub async fn serve(
         body_timeout: config.server.body_timeout,
     };
     let app = router(service.clone(), limits);
-    let housekeeping = tokio::spawn(keep_house(service, keystore));
-    started(&Started {
-        address,
-        keys: config.keys.directory,
-        first_key,
-        one_run_api_key,
-    });
+    let housekeeping = tokio::spawn(keep_house(service, folder));
+    started(&Started { address, keys: config.keys.directory, first_key, one_run_api_key });
     let (stop, stopping) = watch::channel(false);
     let accepting = connection::accept(listener, app, config.server, stopping);
     let accepting: JoinHandle<()> = tokio::spawn(accepting);
@@ -147,8 +144,9 @@ fn make_first_key(
 ) -> Result<Option<KeyId>, KeystoreError> {
     if config.keys.is_default_directory {
         keystore.create()?;
+        keystore.close_if_empty()?;
     }
-    if keystore.load()?.keys().next().is_some() {
+    if !keystore.load()?.is_empty() {
         return Ok(None);
     }
     let now = clock.now();
@@ -169,47 +167,88 @@ fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRa
     Ok((Callers::new(vec![caller]), Some(key)))
 }
 
-/// Sees changes of the folder of keys and swaps the keyring. A folder that cannot be read as a
-/// whole changes nothing and is reported once.
-async fn keep_house(service: ResetService, keystore: Keystore) {
-    let mut known = keystore.fingerprint().ok();
+/// Looks after what changes without a request: the folder of keys, marks that have expired, the
+/// machine's clock.
+async fn keep_house(service: ResetService, mut folder: WatchedFolder) {
     let mut lagging = false;
     loop {
         tokio::time::sleep(HOUSEKEEPING).await;
-        service.tidy();
-        let lag = service.clock_lag();
-        if (lag > 1) != lagging {
-            lagging = lag > 1;
-            tracing::warn!(
-                lag,
-                "the clock was set back; time goes on from where it was"
-            );
-        }
-        let look = {
-            let keystore = keystore.clone();
-            move || keystore.fingerprint().ok()
+        lagging = report_lag(service.clock_lag(), lagging);
+        let service = service.clone();
+        let work = move || {
+            service.tidy();
+            folder.reload(&service);
+            folder
         };
-        let Ok(seen) = tokio::task::spawn_blocking(look).await else {
-            continue;
-        };
-        if seen != known {
-            known = seen;
-            reload(&service, &keystore).await;
+        match tokio::task::spawn_blocking(work).await {
+            Ok(looked_at) => folder = looked_at,
+            Err(error) => return tracing::error!(%error, "the folder of keys is watched no more"),
         }
     }
 }
 
-async fn reload(service: &ResetService, keystore: &Keystore) {
-    let load = {
-        let keystore = keystore.clone();
-        move || keystore.load()
-    };
-    match tokio::task::spawn_blocking(load).await {
-        Ok(Ok(keyring)) => match service.replace_keyring(keyring) {
+fn report_lag(lag: u64, lagging: bool) -> bool {
+    match (lagging, lag > 1) {
+        (false, true) => tracing::warn!(
+            lag_seconds = lag,
+            "the machine's clock was set back; time goes on from where it was, so new tokens look \
+             too new elsewhere; if the clock is right now, restart"
+        ),
+        (true, false) => tracing::info!("the machine's clock has caught up"),
+        (false, false) | (true, true) => {}
+    }
+    lag > 1
+}
+
+/// The folder of keys as it was when its keys were last taken up.
+struct WatchedFolder {
+    keystore: Keystore,
+    seen: Option<Fingerprint>,
+    /// The last fault told, so that it is told once.
+    told: String,
+}
+
+impl WatchedFolder {
+    fn new(keystore: Keystore) -> Self {
+        Self { keystore, seen: None, told: String::new() }
+    }
+
+    /// Takes the keys, and remembers what the folder looked like just before.
+    fn load(&mut self) -> Result<Keyring, KeystoreError> {
+        let seen = self.keystore.fingerprint()?;
+        let keyring = self.keystore.load()?;
+        self.seen = Some(seen);
+        Ok(keyring)
+    }
+
+    /// Takes up what has changed. A folder that cannot be read as a whole, or in which there is no
+    /// key any more, changes nothing: it is tried again until it can.
+    fn reload(&mut self, service: &ResetService) {
+        if self.seen.is_some() && self.keystore.fingerprint().ok() == self.seen {
+            return;
+        }
+        let fault = match self.load() {
+            Ok(keyring) if keyring.is_empty() => {
+                self.seen = None;
+                format!("{}: has no key any more", self.keystore.directory().display())
+            }
+            Ok(keyring) => match service.replace_keyring(keyring) {
+                Ok(()) => return self.report(service),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        if fault != self.told {
+            tracing::error!(%fault, "the keys changed and are not used; those in use stay");
+            self.told = fault;
+        }
+    }
+
+    fn report(&mut self, service: &ResetService) {
+        self.told.clear();
+        match service.readiness() {
             Ok(()) => tracing::info!("the keys changed and are in use"),
-            Err(error) => tracing::error!(%error, "the keys changed and are not used"),
-        },
-        Ok(Err(error)) => tracing::error!(%error, "the keys changed and are not used"),
-        Err(error) => tracing::error!(%error, "the keys could not be read"),
+            Err(error) => tracing::error!(%error, "the keys changed and are in use"),
+        }
     }
 }

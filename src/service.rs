@@ -5,7 +5,7 @@ pub mod error;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, Verifier};
+use resetd_verify::{Claims, MAX_LEEWAY, PublicKey, Timestamp, TokenId, Verifier, VerifyError};
 
 use crate::clock::Clock;
 use crate::domain::caller::{Caller, Callers};
@@ -122,10 +122,7 @@ impl ResetService {
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub fn authenticate(&self, api_key: &str) -> Result<&Caller, Error> {
-        self.0
-            .callers
-            .authenticate(api_key)
-            .ok_or(Error::Unauthenticated)
+        self.0.callers.authenticate(api_key).ok_or(Error::Unauthenticated)
     }
 
     /// Signs a token.
@@ -133,16 +130,9 @@ impl ResetService {
     /// # Errors
     /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`].
     pub fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
-        let Inner {
-            policy,
-            revocations,
-            random,
-            ..
-        } = &*self.0;
+        let Inner { policy, revocations, random, .. } = &*self.0;
         if revocations.is_full() {
-            return Err(Error::Full {
-                retry_after: policy.lifetime.min,
-            });
+            return Err(Error::Full { retry_after: policy.lifetime.min });
         }
         let now = self.now();
         let keys = self.keys(now)?;
@@ -157,11 +147,7 @@ impl ResetService {
     /// # Errors
     /// [`Error::Token`].
     pub fn check(&self, token: &str) -> Result<Claims, Error> {
-        let Inner {
-            policy,
-            revocations,
-            ..
-        } = &*self.0;
+        let Inner { policy, revocations, .. } = &*self.0;
         let claims = self.verify(token, self.now())?;
         match revocations.check(&policy.tenant, &claims) {
             Ok(()) => Ok(claims),
@@ -178,11 +164,7 @@ impl ResetService {
         token: &str,
         credential_id: Option<&CredentialId>,
     ) -> Result<Redemption, Error> {
-        let Inner {
-            policy,
-            revocations,
-            ..
-        } = &*self.0;
+        let Inner { policy, revocations, .. } = &*self.0;
         let now = self.now();
         let claims = self.verify(token, now)?;
         if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
@@ -192,12 +174,9 @@ impl ResetService {
             return Err(TokenError::refused(refusal, &claims).into());
         }
         if policy.supersede {
-            revocations.revoke_user(policy, &claims.sub, now);
+            revocations.revoke_siblings(policy, &claims, now);
         }
-        Ok(Redemption {
-            claims,
-            redeemed_at: now,
-        })
+        Ok(Redemption { claims, redeemed_at: now })
     }
 
     /// Revokes one live token. Of all who try, exactly one succeeds.
@@ -205,17 +184,9 @@ impl ResetService {
     /// # Errors
     /// [`Error::Token`].
     pub fn revoke(&self, token: &str) -> Result<Claims, Error> {
-        let Inner {
-            policy,
-            revocations,
-            ..
-        } = &*self.0;
         let now = self.now();
         let claims = self.verify(token, now)?;
-        match revocations.revoke(policy, &claims, now) {
-            Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
-        }
+        self.revoke_verified(claims, now)
     }
 
     /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
@@ -224,29 +195,29 @@ impl ResetService {
     ///
     /// # Errors
     /// [`Error::Rejected`] when a cut-off lies in the future.
-    pub fn revoke_all(&self, revocation: &Revocation<'_>) -> Result<Option<Timestamp>, Error> {
-        let Inner {
-            policy,
-            revocations,
-            ..
-        } = &*self.0;
+    pub fn apply(&self, revocation: &Revocation<'_>) -> Result<Option<Timestamp>, Error> {
+        let Inner { policy, revocations, .. } = &*self.0;
+        let now = self.now();
         match revocation {
-            Revocation::Token(token) => match self.revoke(token) {
-                Ok(_) | Err(Error::Token(_)) => Ok(None),
-                Err(error) => Err(error),
-            },
+            Revocation::Token(token) => {
+                let verified = self.verify_even_early(token, now);
+                match verified.and_then(|claims| self.revoke_verified(claims, now)) {
+                    Ok(_) | Err(Error::Token(_)) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
             Revocation::TokenId(jti) => {
                 revocations.revoke_id(policy, *jti);
                 Ok(None)
             }
             Revocation::User(username, before) => {
-                let through = self.last_second(*before)?;
-                revocations.revoke_user(policy, username.as_str(), through);
+                let through = last_second(*before, now)?;
+                revocations.revoke_user(policy, username.as_str(), through, now);
                 Ok(Some(through.plus(1)))
             }
             Revocation::Everything(before) => {
-                let through = self.last_second(*before)?;
-                revocations.revoke_all(policy, through);
+                let through = last_second(*before, now)?;
+                revocations.revoke_tenant(policy, through);
                 Ok(Some(through.plus(1)))
             }
         }
@@ -270,17 +241,17 @@ impl ResetService {
         &self.0.policy
     }
 
-    /// Whether tokens can be issued and redeemed.
+    /// Whether tokens can be issued and redeemed, and are good elsewhere.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// What stands in the way: [`Error::NoActiveKey`], [`Error::ClockBehind`].
     pub fn readiness(&self) -> Result<(), Error> {
+        let lag = self.0.clock.lag();
+        if lag > MAX_LEEWAY {
+            return Err(Error::ClockBehind { lag });
+        }
         let keys = self.keys(self.now())?;
-        keys.snapshot
-            .active
-            .as_ref()
-            .map(drop)
-            .ok_or(Error::NoActiveKey)
+        keys.snapshot.active.as_ref().map(drop).ok_or(Error::NoActiveKey)
     }
 
     /// Swaps all keys at once; requests under way go on with the ones they began with.
@@ -316,6 +287,25 @@ impl ResetService {
         }
     }
 
+    fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
+        match self.0.revocations.revoke(&self.0.policy, &claims, now) {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
+        }
+    }
+
+    /// For revoking only: a good token of a machine whose clock is ahead is not valid yet, and it
+    /// must not become so after it was revoked.
+    fn verify_even_early(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
+        match self.verify(token, now) {
+            Err(Error::Token(TokenError::Unknown(
+                VerifyError::IssuedInFuture { iat: then, .. }
+                | VerifyError::NotYetValid { nbf: then, .. },
+            ))) => self.verify(token, then),
+            verified => verified,
+        }
+    }
+
     /// The keys as they are now. The states of keys change by themselves, so the snapshot is
     /// derived again when one of them does; keys that were replaced meanwhile are left alone.
     fn keys(&self, now: Timestamp) -> Result<Arc<Keys>, Error> {
@@ -327,16 +317,15 @@ impl ResetService {
         self.0.keys.compare_and_swap(&known, Arc::clone(&derived));
         Ok(derived)
     }
+}
 
-    /// The last second of which all tokens were issued before the cut-off.
-    fn last_second(&self, before: Option<Timestamp>) -> Result<Timestamp, Error> {
-        let now = self.now();
-        match before {
-            None => Ok(now),
-            Some(before) if before > now.plus(1) => {
-                Err(PolicyError::CutoffInFuture { before, now }.into())
-            }
-            Some(before) => Ok(before.minus(1)),
+/// The last second of which all tokens were issued before the cut-off.
+fn last_second(before: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Error> {
+    match before {
+        None => Ok(now),
+        Some(before) if before > now.plus(1) => {
+            Err(PolicyError::CutoffInFuture { before, now }.into())
         }
+        Some(before) => Ok(before.minus(1)),
     }
 }

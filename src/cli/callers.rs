@@ -31,11 +31,7 @@ pub(super) enum Command {
 
 pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Result<Outcome> {
     match command {
-        Command::Add {
-            name,
-            scopes,
-            tenant,
-        } => add(&name, &scopes, &tenant, output),
+        Command::Add { name, scopes, tenant } => add(&name, &scopes, &tenant, output),
         Command::List => list(settings, output),
     }
 }
@@ -49,10 +45,7 @@ fn add(name: &str, scopes: &[String], tenant: &str, output: Output) -> Result<Ou
     }
     let scopes = parse_scopes(scopes.iter().map(String::as_str))
         .map_err(|problem| anyhow::anyhow!("--scopes: {problem}"))?;
-    let names: Vec<_> = scopes
-        .iter()
-        .map(|scope| format!("{:?}", scope.name()))
-        .collect();
+    let names: Vec<_> = scopes.iter().map(|scope| format!("{:?}", scope.name())).collect();
     let key = api_key(Random::new().bytes()?);
     let toml = format!(
         "[[callers]]\nname = \"{name}\"\nscopes = [{}]\ntenant = \"{tenant}\"\nkey_sha256 = \"{}\"\n",
@@ -79,16 +72,9 @@ fn list(settings: &Settings, output: Output) -> Result<Outcome> {
     output.print(&json, || {
         let row = |caller: &Caller| {
             let scopes: Vec<_> = caller.scopes.iter().copied().map(Scope::name).collect();
-            vec![
-                caller.name.clone(),
-                caller.tenant.as_str().into(),
-                scopes.join(", "),
-            ]
+            vec![caller.name.clone(), caller.tenant.as_str().into(), scopes.join(", ")]
         };
-        rows(
-            &["NAME", "TENANT", "SCOPES"],
-            callers.iter().map(row).collect(),
-        )
+        rows(&["NAME", "TENANT", "SCOPES"], callers.iter().map(row).collect())
     })?;
     Ok(Outcome::Done)
 }

@@ -1,16 +1,18 @@
 //! `resetd issue | redeem | revoke`: a client of a running service.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use serde_json::{Map, Value};
-use ureq::http::{Response, StatusCode};
-use ureq::{Agent, Body};
+use resetd_verify::UnverifiedToken;
+use serde_json::{Map, Value, json};
+use ureq::http::{Response, StatusCode, Uri};
+use ureq::{Agent, Body, Proxy};
+use zeroize::Zeroizing;
 
 use super::output::{Output, facts, remark};
 use super::{Outcome, token};
+use crate::config::{is_loopback, read_text};
 use crate::domain::caller::is_api_key;
 use crate::domain::secret::Secret;
 
@@ -82,64 +84,53 @@ pub(super) struct RevokeArgs {
 pub(super) fn issue(args: &IssueArgs, output: Output) -> Result<Outcome> {
     let body = members([
         ("username", Some(args.username.as_str().into())),
-        (
-            "credentialId",
-            args.credential_id.as_deref().map(Into::into),
-        ),
+        ("credentialId", args.credential_id.as_deref().map(Into::into)),
         ("userId", args.user_id.as_deref().map(Into::into)),
         ("ttl", args.ttl.map(Into::into)),
     ]);
-    args.service
-        .post("/password-tokens", &body)?
-        .show(output, |answer| {
-            facts([
-                ("token", text(answer, "token")),
-                ("username", text(answer, "username")),
-                ("expires", text(answer, "expiredTime")),
-            ])
-        })
+    args.service.post("/password-tokens", &body, "token")?.show(output, |answer| {
+        facts([
+            ("token", text(answer, "token")),
+            ("username", text(answer, "username")),
+            ("expires", text(answer, "expiredTime")),
+        ])
+    })
 }
 
 pub(super) fn redeem(args: &RedeemArgs, output: Output) -> Result<Outcome> {
+    let token = token::read(&args.token)?;
+    if let Some(answer) = broken(&token) {
+        return answer.show(output, |_| String::new());
+    }
     let body = members([
-        ("token", Some(token::read(&args.token)?.into())),
-        (
-            "credentialId",
-            args.credential_id.as_deref().map(Into::into),
-        ),
+        ("token", Some(token.into())),
+        ("credentialId", args.credential_id.as_deref().map(Into::into)),
     ]);
-    args.service
-        .post("/redemptions", &body)?
-        .show(output, |answer| {
-            facts([
-                ("redeemed", text(answer, "redeemedTime")),
-                ("username", text(answer, "username")),
-                ("credential", text(answer, "credentialId")),
-                ("token id", text(answer, "tokenId")),
-            ])
-        })
+    args.service.post("/redemptions", &body, "tokenId")?.show(output, |answer| {
+        facts([
+            ("redeemed", text(answer, "redeemedTime")),
+            ("username", text(answer, "username")),
+            ("credential", text(answer, "credentialId")),
+            ("token id", text(answer, "tokenId")),
+        ])
+    })
 }
 
 pub(super) fn revoke(args: &RevokeArgs, output: Output) -> Result<Outcome> {
     let token = args.token.as_deref().map(token::read).transpose()?;
-    let before = args
-        .before
-        .clone()
-        .or_else(|| args.everything.then(|| "now".into()));
+    if let Some(answer) = token.as_deref().and_then(broken) {
+        return answer.show(output, |_| String::new());
+    }
+    let before = args.before.clone().or_else(|| args.everything.then(|| "now".into()));
     let body = members([
         ("token", token.map(Into::into)),
         ("tokenId", args.token_id.as_deref().map(Into::into)),
         ("username", args.user.as_deref().map(Into::into)),
         ("before", before.map(Into::into)),
     ]);
-    args.service
-        .post("/revocations", &body)?
-        .show(output, |answer| {
-            facts([
-                ("revoked", text(answer, "revoked")),
-                ("issued before", text(answer, "before")),
-            ])
-        })
+    args.service.post("/revocations", &body, "revoked")?.show(output, |answer| {
+        facts([("revoked", text(answer, "revoked")), ("issued before", text(answer, "before"))])
+    })
 }
 
 /// What the service said.
@@ -148,6 +139,15 @@ enum Answer {
     Done(Value),
     /// The token is not valid, or not for this.
     NotValid(Value),
+}
+
+/// The answer to a text that has not the form of a token. The service is not asked: it calls any text
+/// revoked, and the token that was meant would live on unnoticed.
+fn broken(token: &str) -> Option<Answer> {
+    let error = UnverifiedToken::parse(token).err()?;
+    let reason = token::mend(token).unwrap_or_else(|| error.to_string());
+    let problem = json!({ "code": "token_unknown", "title": "No such token", "detail": reason });
+    Some(Answer::NotValid(problem))
 }
 
 impl Answer {
@@ -173,10 +173,11 @@ impl Answer {
 }
 
 impl Service {
-    fn post(&self, path: &str, body: &Value) -> Result<Answer> {
+    /// Only an answer with the member `proof` counts as done: anything may listen at a wrong URL.
+    fn post(&self, path: &str, body: &Value, proof: &str) -> Result<Answer> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         let key = self.api_key()?;
-        let mut response = agent()
+        let mut response = agent(&url)
             .post(&url)
             .header("Authorization", format!("Bearer {}", key.expose()))
             .header("Content-Type", "application/json")
@@ -188,28 +189,30 @@ impl Service {
         let answer: Value = serde_json::from_slice(&read(&mut response)?).with_context(|| {
             format!("{url} answered {status} with something that is not JSON: is it resetd?")
         })?;
-        match status {
-            status if status.is_success() => Ok(Answer::Done(answer)),
-            StatusCode::NOT_FOUND | StatusCode::CONFLICT | StatusCode::GONE => {
+        match answer["code"].as_str() {
+            None if status == StatusCode::CREATED && answer[proof].is_string() => {
+                Ok(Answer::Done(answer))
+            }
+            None => bail!("{url} answered {status} with JSON of another kind: is it resetd?"),
+            Some(code) if code.starts_with("token_") || code == "credential_mismatch" => {
                 Ok(Answer::NotValid(answer))
             }
-            StatusCode::UNPROCESSABLE_ENTITY if answer["code"] == "credential_mismatch" => {
-                Ok(Answer::NotValid(answer))
-            }
-            _ => Err(failure(&url, &answer)),
+            Some(_) => Err(failure(&url, &answer)),
         }
     }
 
     /// From a file or the environment, never from an argument: those are seen by everybody.
     fn api_key(&self) -> Result<Secret> {
         let (text, origin) = if let Some(file) = &self.api_key_file {
-            let text = fs::read_to_string(file)
+            let text = read_text(file)
                 .with_context(|| format!("cannot read the API key {}", file.display()))?;
             (text, file.display().to_string())
         } else {
-            let text = std::env::var("RESETD_API_KEY")
-                .context("no API key; set RESETD_API_KEY or give --api-key-file FILE")?;
-            (text, "RESETD_API_KEY".into())
+            let Some(text) = std::env::var_os("RESETD_API_KEY") else {
+                bail!("no API key; set RESETD_API_KEY or give --api-key-file FILE");
+            };
+            let text = text.to_string_lossy().into_owned();
+            (Zeroizing::new(text), "RESETD_API_KEY".into())
         };
         let key = Secret::new(text.strip_suffix('\n').unwrap_or(&text));
         if is_api_key(key.expose()) {
@@ -226,25 +229,15 @@ impl Service {
 fn failure(url: &str, answer: &Value) -> anyhow::Error {
     let fields = answer["invalidFields"].as_array().into_iter().flatten();
     for field in fields {
-        remark(&format!(
-            "  {}: {}",
-            text(field, "field"),
-            text(field, "message")
-        ));
+        remark(&format!("  {}: {}", text(field, "field"), text(field, "message")));
     }
-    anyhow!(
-        "{url} refused: {}. {}",
-        text(answer, "title"),
-        text(answer, "detail")
-    )
+    anyhow!("{url} refused: {}. {}", text(answer, "title"), text(answer, "detail"))
 }
 
 /// Fetches a small public document.
 pub(super) fn get(url: &str) -> Result<Vec<u8>> {
-    let mut response = agent()
-        .get(url)
-        .call()
-        .map_err(|error| anyhow!("cannot fetch {url}: {error}"))?;
+    let mut response =
+        agent(url).get(url).call().map_err(|error| anyhow!("cannot fetch {url}: {error}"))?;
     if response.status() != StatusCode::OK {
         bail!("{url} answered {}, wanted 200 OK", response.status());
     }
@@ -252,22 +245,21 @@ pub(super) fn get(url: &str) -> Result<Vec<u8>> {
 }
 
 fn read(response: &mut Response<Body>) -> Result<Vec<u8>> {
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(MAX_ANSWER_BYTES)
-        .read_to_vec();
+    let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
     body.context("the answer broke off or is too long")
 }
 
 /// The system's certificates decide whom to trust; redirects are not followed, since a key must go
-/// nowhere else.
-fn agent() -> Agent {
-    let tls = ureq::tls::TlsConfig::builder()
-        .root_certs(ureq::tls::RootCerts::PlatformVerifier)
-        .build();
+/// nowhere else. A proxy of the environment is for hosts that are not this machine.
+fn agent(url: &str) -> Agent {
+    let uri: Option<Uri> = url.parse().ok();
+    let is_here = uri.as_ref().and_then(Uri::host).is_some_and(is_loopback);
+    let proxy = if is_here { None } else { Proxy::try_from_env() };
+    let tls =
+        ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build();
     Agent::config_builder()
         .tls_config(tls)
+        .proxy(proxy)
         .timeout_global(Some(TIMEOUT))
         .max_redirects(0)
         .http_status_as_error(false)
@@ -276,9 +268,7 @@ fn agent() -> Agent {
 }
 
 fn members<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {
-    let given = members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.into(), value?)));
+    let given = members.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
     Value::Object(given.collect::<Map<_, _>>())
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::output::{Output, facts, rows};
 use super::{Outcome, Settings};
 use crate::config::Config;
+use crate::domain::caller::without_api_keys;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -21,14 +22,8 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
     Config::from_layers(&layers)?;
     match command {
         Command::Check => output.print(&json!({ "valid": true }), || {
-            let file = settings
-                .file
-                .as_ref()
-                .map(|file| file.display().to_string());
-            facts([
-                ("valid", "yes".into()),
-                ("file", file.unwrap_or_else(|| "none".into())),
-            ])
+            let file = settings.file.as_ref().map(|file| file.display().to_string());
+            facts([("valid", "yes".into()), ("file", file.unwrap_or_else(|| "none".into()))])
         })?,
         Command::Show => {
             let values: Vec<_> = layers
@@ -38,7 +33,7 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
                     let shown = if key.ends_with(".key_sha256") {
                         "\"***\"".into()
                     } else {
-                        value.to_string()
+                        without_api_keys(&value.to_string())
                     };
                     let origin = layers.origin(&key).to_string();
                     (key, shown, origin)

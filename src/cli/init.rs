@@ -34,7 +34,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
         .with_context(|| format!("cannot make {}", args.directory.display()))?;
     let keystore = Keystore::new(&keys, defaults.policy.longest_acceptance());
     keystore.create()?;
-    let first_key = if keystore.load()?.keys().next().is_none() {
+    let first_key = if keystore.load()?.is_empty() {
         let now = SystemClock::new().now();
         Some(keystore.generate(defaults.keys.algorithm, now, now)?)
     } else {
@@ -46,10 +46,7 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
         facts([
             ("wrote", config.display().to_string()),
             ("keys", keys.display().to_string()),
-            (
-                "first key",
-                first_key.map_or_else(|| "was there".into(), |kid| kid.to_string()),
-            ),
+            ("first key", first_key.map_or_else(|| "was there".into(), |kid| kid.to_string())),
             (
                 "next",
                 format!(
@@ -65,13 +62,9 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
 
 /// Never over a file that is there, not even one that came a moment ago.
 fn write_new(path: &Path) -> Result<()> {
-    let written = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .and_then(|mut file| {
-            file.write_all(DEFAULTS.as_bytes())
-                .and_then(|()| file.sync_all())
+    let written =
+        OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| {
+            file.write_all(DEFAULTS.as_bytes()).and_then(|()| file.sync_all())
         });
     written.with_context(|| format!("cannot write {}", path.display()))
 }

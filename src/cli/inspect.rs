@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
-use super::output::{Output, remark};
+use super::output::{Output, facts, remark};
 use super::{Outcome, token};
 
 /// Said wherever an unchecked claim is shown.
@@ -21,12 +21,10 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
     let token = token::read(&args.token)?;
     let mut parts = token.split('.').map(decode);
     let (Some(Some(header)), Some(Some(claims))) = (parts.next(), parts.next()) else {
-        remark(
-            "this is no JWT: wanted three parts of base64url between two dots, the first two JSON",
-        );
-        if let Some(mend) = token::mend(&token) {
-            remark(&mend);
-        }
+        let wanted = "this is no JWT: wanted base64url parts between dots, the first two JSON";
+        let reason = token::mend(&token).unwrap_or_else(|| wanted.into());
+        let json = json!({ "verified": false, "reason": reason });
+        output.print(&json, || facts([("verified", "no".into()), ("reason", reason.clone())]))?;
         return Ok(Outcome::NotValid);
     };
     remark(WARNING);

@@ -64,12 +64,7 @@ pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Resu
     match command {
         Command::List { folder } => list(&folder.open(settings)?.1, output),
         Command::Show { kid, folder } => show(&folder.open(settings)?.1, &kid, output),
-        Command::Generate {
-            algorithm,
-            signs_in,
-            force,
-            folder,
-        } => {
+        Command::Generate { algorithm, signs_in, force, folder } => {
             let (mut config, keystore) = folder.open(settings)?;
             if let Some(name) = algorithm {
                 let Some(algorithm) = Algorithm::parse(&name) else {
@@ -110,10 +105,7 @@ impl Description {
 
 fn list(keystore: &Keystore, output: Output) -> Result<Outcome> {
     let keyring = keystore.load()?;
-    let keys: Vec<_> = keyring
-        .keys()
-        .map(|key| Description::of(key, &keyring))
-        .collect();
+    let keys: Vec<_> = keyring.keys().map(|key| Description::of(key, &keyring)).collect();
     output.print(&keys, || {
         let row = |key: &Description| {
             vec![
@@ -126,14 +118,7 @@ fn list(keystore: &Keystore, output: Output) -> Result<Outcome> {
             ]
         };
         rows(
-            &[
-                "KID",
-                "STATE",
-                "ALGORITHM",
-                "CREATED",
-                "SIGNS FROM",
-                "LAST TOKEN EXPIRES",
-            ],
+            &["KID", "STATE", "ALGORITHM", "CREATED", "SIGNS FROM", "LAST TOKEN EXPIRES"],
             keys.iter().map(row).collect(),
         )
     })?;
@@ -142,9 +127,7 @@ fn list(keystore: &Keystore, output: Output) -> Result<Outcome> {
 
 fn show(keystore: &Keystore, kid: &str, output: Output) -> Result<Outcome> {
     let keyring = keystore.load()?;
-    let mut found = keyring
-        .keys()
-        .filter(|key| key.kid().as_str().starts_with(kid));
+    let mut found = keyring.keys().filter(|key| key.kid().as_str().starts_with(kid));
     let key = match (found.next(), found.next()) {
         (Some(key), None) => key,
         (None, _) => bail!(
@@ -163,10 +146,7 @@ fn show(keystore: &Keystore, kid: &str, output: Output) -> Result<Outcome> {
             ("algorithm", description.algorithm.to_string()),
             ("created", description.created.clone()),
             ("signs from", description.signs_from.clone()),
-            (
-                "last token expires",
-                description.last_token_expires.clone().unwrap_or("-".into()),
-            ),
+            ("last token expires", description.last_token_expires.clone().unwrap_or("-".into())),
             ("public jwk", jwk),
         ])
     })?;
@@ -183,11 +163,7 @@ fn generate(
     let now = SystemClock::new().now();
     let signs_now = keystore.exists() && keystore.load()?.at(now)?.active.is_some();
     // Where nothing signs yet, no verifier can be taken by surprise.
-    let needed = if signs_now {
-        config.keys.publish_ahead()
-    } else {
-        0
-    };
+    let needed = if signs_now { config.keys.publish_ahead() } else { 0 };
     let wait = signs_in.unwrap_or(needed);
     if wait < needed && !force {
         bail!(
@@ -196,11 +172,11 @@ fn generate(
         );
     }
     let kid = keystore.generate(config.keys.algorithm, now, now.plus(wait))?;
-    let state = if wait == 0 {
-        KeyState::Active
-    } else {
-        KeyState::Next
-    };
+    let keyring = keystore.load()?;
+    let state = keyring
+        .keys()
+        .find(|key| *key.kid() == kid)
+        .map_or(KeyState::Next, |key| keyring.state(key, now));
     let signs_from = to_rfc3339(now.plus(wait));
     let json = json!({ "kid": kid, "state": state.to_string(), "signs_from": signs_from });
     output.print(&json, || {

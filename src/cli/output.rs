@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use comfy_table::Table;
 use comfy_table::presets;
+use resetd_verify::is_identifier;
 use serde::Serialize;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -25,15 +26,24 @@ impl Output {
         Self { format }
     }
 
-    /// Prints `json`, or what `text` makes for people.
+    /// Prints `json`, or what `text` makes for people. A reader that has seen enough and closed the
+    /// pipe, as in `resetd keys list | head -1`, changes nothing about how the command ended.
     pub(super) fn print(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         let text = match self.format {
-            Format::Table => text(),
+            Format::Table => printable(&text()),
             Format::Json => serde_json::to_string_pretty(json)?,
         };
-        writeln!(io::stdout(), "{}", text.trim_end())?;
-        Ok(())
+        match writeln!(io::stdout(), "{}", text.trim_end()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
+}
+
+/// What a token or a server says may try to move the cursor or to turn the text around.
+fn printable(text: &str) -> String {
+    let is_harmless = |c: char| c == '\n' || is_identifier(c.encode_utf8(&mut [0; 4]));
+    text.chars().map(|c| if is_harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// Says something beside the answer.
@@ -43,13 +53,7 @@ pub(super) fn remark(text: &str) {
 
 /// Lines of a name and a value.
 pub(super) fn facts<'f>(facts: impl IntoIterator<Item = (&'f str, String)>) -> String {
-    table(
-        None,
-        facts
-            .into_iter()
-            .map(|(name, value)| vec![name.to_owned(), value])
-            .collect(),
-    )
+    table(None, facts.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect())
 }
 
 /// Rows under a head.
@@ -69,8 +73,5 @@ fn table(head: Option<&[&str]>, rows: Vec<Vec<String>>) -> String {
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }
-    table
-        .lines()
-        .map(|line| line.trim_end().to_owned() + "\n")
-        .collect()
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }

@@ -36,9 +36,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
     runtime.block_on(async {
         // Before anything listens, so that no signal is missed.
         let stop = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
-        let [Ok(terminate), Ok(interrupt)] = stop else {
-            anyhow::bail!("cannot take signals")
-        };
+        let [Ok(terminate), Ok(interrupt)] = stop else { anyhow::bail!("cannot take signals") };
         serve(config, greet, either(terminate, interrupt)).await?;
         Ok(Outcome::Done)
     })
@@ -66,11 +64,7 @@ fn start_log(log: Log) {
     if is_pretty {
         builder.init();
     } else {
-        builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .init();
+        builder.json().flatten_event(true).with_current_span(false).init();
     }
 }
 
@@ -84,10 +78,7 @@ fn banner(started: &Started) -> String {
     let url = format!("http://{}", started.address);
     let mut lines = vec![format!("resetd listens on {url}")];
     if let Some(kid) = &started.first_key {
-        lines.push(format!(
-            "made the first key {kid} in {}",
-            started.keys.display()
-        ));
+        lines.push(format!("made the first key {kid} in {}", started.keys.display()));
     }
     if let Some(key) = &started.one_run_api_key {
         let key = key.expose();

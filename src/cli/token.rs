@@ -17,9 +17,9 @@ pub(super) fn read(argument: &str) -> Result<String> {
         .take(limit)
         .read_to_string(&mut text)
         .context("cannot read a token from standard input")?;
-    let token = text.strip_suffix('\n').map_or(text.as_str(), |line| {
-        line.strip_suffix('\r').unwrap_or(line)
-    });
+    let token = text
+        .strip_suffix('\n')
+        .map_or(text.as_str(), |line| line.strip_suffix('\r').unwrap_or(line));
     if token.is_empty() {
         bail!("wanted a token on standard input, found nothing");
     }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use resetd_verify::{KeySet, Timestamp, VerifiedToken, Verifier, VerifyError};
+use resetd_verify::{KeySet, MAX_LEEWAY, Timestamp, VerifiedToken, Verifier, VerifyError};
 use serde_json::json;
 
 use super::client::get;
@@ -32,7 +32,7 @@ pub(super) struct Args {
     #[arg(long)]
     audience: Option<String>,
     /// Seconds granted to clocks that disagree, at most 60; the configured ones by default
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=MAX_LEEWAY))]
     leeway: Option<u64>,
     /// Verify as of this time instead of now: RFC 3339, or seconds since 1970
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
@@ -110,11 +110,7 @@ fn refused(token: &str, error: &VerifyError, output: Output) -> Result<Outcome> 
     }
     output.print(&json, || {
         let lines = [("valid", "no".into()), ("reason", error.to_string())];
-        facts(
-            lines
-                .into_iter()
-                .chain(mend.clone().map(|mend| ("mend", mend))),
-        )
+        facts(lines.into_iter().chain(mend.clone().map(|mend| ("mend", mend))))
     })?;
     Ok(Outcome::NotValid)
 }

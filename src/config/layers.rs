@@ -8,18 +8,14 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::raw::RawConfig;
-use super::{ConfigError, DEFAULTS};
+use super::{ConfigError, DEFAULTS, read_text};
 
 /// What every variable that is a setting begins with.
 pub const ENVIRONMENT_PREFIX: &str = "RESETD_";
 
 /// Variables with the prefix that are no settings of the server: they belong to the command line.
-pub const RESERVED_VARIABLES: [&str; 4] = [
-    "RESETD_CONFIG",
-    "RESETD_URL",
-    "RESETD_API_KEY",
-    "RESETD_OUTPUT",
-];
+pub const RESERVED_VARIABLES: [&str; 4] =
+    ["RESETD_CONFIG", "RESETD_URL", "RESETD_API_KEY", "RESETD_OUTPUT"];
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +60,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`] if the compiled-in file were faulty.
     pub fn defaults() -> Result<Self, ConfigError> {
-        let mut layers = Self {
-            values: Table::new(),
-            origins: BTreeMap::new(),
-        };
+        let mut layers = Self { values: Table::new(), origins: BTreeMap::new() };
         layers.add_text(DEFAULTS, |_| Origin::Default, Path::new("config.toml"))?;
         Ok(layers)
     }
@@ -77,18 +70,9 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`] names the file, and the line where there is one.
     pub fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
-            path: path.into(),
-            error,
-        })?;
-        self.add_text(
-            &text,
-            |line| Origin::File {
-                path: path.into(),
-                line,
-            },
-            path,
-        )?;
+        let text = read_text(path)
+            .map_err(|error| ConfigError::Unreadable { path: path.into(), error })?;
+        self.add_text(&text, |line| Origin::File { path: path.into(), line }, path)?;
         // Read at once, so that a mistake in the file is told before one that covers it.
         self.read().map(drop)
     }
@@ -103,8 +87,7 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         let settings = self.settings();
         for (name, text) in variables {
-            if !name.starts_with(ENVIRONMENT_PREFIX) || RESERVED_VARIABLES.contains(&name.as_str())
-            {
+            if !name.starts_with(ENVIRONMENT_PREFIX) || is_for_others(&name) {
                 continue;
             }
             let Some(key) = settings.iter().find(|key| variable_of(key) == name) else {
@@ -146,11 +129,7 @@ impl Layers {
     /// Every setting in force, by dotted key, in the order of the keys.
     pub fn values(&self) -> Vec<(String, Value)> {
         let mut values = Vec::new();
-        collect(
-            &Value::Table(self.values.clone()),
-            String::new(),
-            &mut values,
-        );
+        collect(&Value::Table(self.values.clone()), String::new(), &mut values);
         values
     }
 
@@ -158,12 +137,9 @@ impl Layers {
     pub(super) fn read(&self) -> Result<RawConfig, ConfigError> {
         serde_path_to_error::deserialize(self.values.clone()).map_err(|error| {
             let key = dotted(error.path());
-            let problem = error.inner().message().to_owned();
-            ConfigError::Invalid {
-                origin: self.origin(&key).clone(),
-                key,
-                problem,
-            }
+            let message = error.inner().message();
+            let problem = message.replace("expected u64", "wanted a whole number, 0 or more");
+            ConfigError::Invalid { origin: self.origin(&key).clone(), key, problem }
         })
     }
 
@@ -195,11 +171,7 @@ impl Layers {
     /// The keys that a variable or a flag can set: all of the defaults.
     fn settings(&self) -> Vec<String> {
         let is_setting = |key: &String| !key.starts_with("callers");
-        self.values()
-            .into_iter()
-            .map(|(key, _)| key)
-            .filter(is_setting)
-            .collect()
+        self.values().into_iter().map(|(key, _)| key).filter(is_setting).collect()
     }
 
     /// Sets one value from text, in the type it already has.
@@ -214,14 +186,8 @@ impl Layers {
             return Ok(());
         };
         let parsed = match value {
-            Value::Integer(_) => text
-                .parse()
-                .map(Value::Integer)
-                .map_err(|_| "a whole number"),
-            Value::Boolean(_) => text
-                .parse()
-                .map(Value::Boolean)
-                .map_err(|_| "true or false"),
+            Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
+            Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),
             Value::String(_)
             | Value::Float(_)
             | Value::Datetime(_)
@@ -232,11 +198,7 @@ impl Layers {
             Ok(parsed) => *value = parsed,
             Err(wanted) => {
                 let problem = format!("wanted {wanted}, found {text:?}");
-                return Err(ConfigError::Invalid {
-                    origin,
-                    key: key.into(),
-                    problem,
-                });
+                return Err(ConfigError::Invalid { origin, key: key.into(), problem });
             }
         }
         self.origins.insert(key.into(), origin);
@@ -244,11 +206,16 @@ impl Layers {
     }
 }
 
+/// Variables of the command line, and those that Kubernetes gives to every container beside a
+/// Service named `resetd`.
+fn is_for_others(name: &str) -> bool {
+    const OF_KUBERNETES: [&str; 2] = ["RESETD_SERVICE_", "RESETD_PORT"];
+    RESERVED_VARIABLES.contains(&name)
+        || OF_KUBERNETES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 fn variable_of(key: &str) -> String {
-    format!(
-        "{ENVIRONMENT_PREFIX}{}",
-        key.replace('.', "_").to_uppercase()
-    )
+    format!("{ENVIRONMENT_PREFIX}{}", key.replace('.', "_").to_uppercase())
 }
 
 /// Sections are laid over member by member, everything else as a whole.
@@ -282,12 +249,7 @@ fn record_value(
     }
     if let DeValue::Array(values) = value.get_ref() {
         for (index, value) in values.iter().enumerate() {
-            record_value(
-                value,
-                &join(key, &index.to_string()),
-                value.span().start,
-                note,
-            );
+            record_value(value, &join(key, &index.to_string()), value.span().start, note);
         }
     }
 }
@@ -314,11 +276,7 @@ fn collect(value: &Value, key: String, values: &mut Vec<(String, Value)>) {
 }
 
 fn join(prefix: &str, name: &str) -> String {
-    if prefix.is_empty() {
-        name.into()
-    } else {
-        format!("{prefix}.{name}")
-    }
+    if prefix.is_empty() { name.into() } else { format!("{prefix}.{name}") }
 }
 
 /// `callers[0].name` becomes `callers.0.name`.
@@ -326,10 +284,12 @@ fn dotted(path: &serde_path_to_error::Path) -> String {
     path.to_string().replace('[', ".").replace(']', "")
 }
 
-/// The known name that differs least from `name`, if it does not differ much.
+/// The known name that `name` begins, or that differs least from it and not much.
 fn nearest(name: &str, known: impl Iterator<Item = String>) -> Option<String> {
-    let (distance, nearest) = known
-        .map(|known| (strsim::levenshtein(name, &known), known))
-        .min()?;
+    let differs = |known: &str| {
+        let begins = known.starts_with(name) && name.len() > ENVIRONMENT_PREFIX.len();
+        if begins { 0 } else { strsim::levenshtein(name, known) }
+    };
+    let (distance, nearest) = known.map(|known| (differs(&known), known)).min()?;
     (distance <= 4).then_some(nearest)
 }

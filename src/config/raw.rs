@@ -15,7 +15,7 @@ pub(super) struct RawConfig {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawServer {
     pub(super) listen: String,
     pub(super) max_connections: u64,
@@ -27,14 +27,14 @@ pub(super) struct RawServer {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawLog {
     pub(super) level: String,
     pub(super) format: String,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawToken {
     pub(super) issuer: String,
     pub(super) audience: String,
@@ -46,7 +46,7 @@ pub(super) struct RawToken {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawKeys {
     pub(super) directory: String,
     pub(super) algorithm: String,
@@ -54,7 +54,7 @@ pub(super) struct RawKeys {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawState {
     pub(super) durability: String,
     pub(super) directory: String,
@@ -62,7 +62,7 @@ pub(super) struct RawState {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a caller")]
 pub(super) struct RawCaller {
     pub(super) name: String,
     pub(super) scopes: Vec<String>,

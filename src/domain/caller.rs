@@ -5,6 +5,7 @@ use std::fmt;
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
 use ring::digest::{SHA256, digest};
 use subtle::{Choice, ConstantTimeEq as _};
+use zeroize::Zeroizing;
 
 use super::policy::TenantName;
 use super::secret::Secret;
@@ -32,14 +33,8 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 6] = [
-        Self::Issue,
-        Self::Check,
-        Self::Redeem,
-        Self::Revoke,
-        Self::KeysRead,
-        Self::KeysWrite,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Issue, Self::Check, Self::Redeem, Self::Revoke, Self::KeysRead, Self::KeysWrite];
 
     /// The name as it stands in configuration.
     pub const fn name(self) -> &'static str {
@@ -98,10 +93,9 @@ impl fmt::Debug for KeyHash {
 
 /// Writes 32 random bytes as an API key.
 pub fn api_key(random: [u8; 32]) -> Secret {
-    Secret::new(format!(
-        "{API_KEY_PREFIX}{}",
-        BASE32_NOPAD.encode(&random).to_ascii_lowercase()
-    ))
+    let random = Zeroizing::new(random);
+    let upper = Zeroizing::new(BASE32_NOPAD.encode(&*random));
+    Secret::new(API_KEY_PREFIX.to_owned() + &Zeroizing::new(upper.to_ascii_lowercase()))
 }
 
 /// Whether a text has the form of an API key.
@@ -109,6 +103,20 @@ pub fn is_api_key(text: &str) -> bool {
     text.strip_prefix(API_KEY_PREFIX).is_some_and(|rest| {
         rest.len() == 52 && rest.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
     })
+}
+
+/// The text with everything that could be an API key cut to its prefix: keys end up in places that
+/// are not meant for them, and then in the messages about it.
+pub fn without_api_keys(text: &str) -> String {
+    let mut parts = text.split(API_KEY_PREFIX);
+    let mut shown = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_alphanumeric());
+        shown.push_str(API_KEY_PREFIX);
+        shown.push_str(if rest.len() < part.len() { "***" } else { "" });
+        shown.push_str(rest);
+    }
+    shown
 }
 
 /// A caller as configured.
@@ -175,15 +183,19 @@ mod tests {
         let key = api_key([7; 32]);
         assert!(is_api_key(key.expose()));
         assert_eq!(key.expose().len(), 56);
-        for text in [
-            "",
-            "rsk_",
-            "rsk_short",
-            &key.expose().to_uppercase(),
-            &format!("{}\n", key.expose()),
-        ] {
+        for text in
+            ["", "rsk_", "rsk_short", &key.expose().to_uppercase(), &format!("{}\n", key.expose())]
+        {
             assert!(!is_api_key(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_key_in_a_message_is_cut_to_its_prefix() {
+        let key = api_key([7; 32]);
+        let text = format!("found {:?} and {:?}", key.expose(), key.expose());
+        assert_eq!(without_api_keys(&text), r#"found "rsk_***" and "rsk_***""#);
+        assert_eq!(without_api_keys("rsk_ and 52 characters"), "rsk_ and 52 characters");
     }
 
     #[test]

@@ -56,12 +56,7 @@ pub fn masked(text: &str) -> String {
         None => head(text),
         Some((local, domain)) => {
             let top = domain.rsplit_once('.').map(|(_, top)| format!(".{top}"));
-            format!(
-                "{}@{}{}",
-                head(local),
-                head(domain),
-                top.unwrap_or_default()
-            )
+            format!("{}@{}{}", head(local), head(domain), top.unwrap_or_default())
         }
     }
 }
@@ -75,15 +70,9 @@ mod tests {
         assert!(Username::parse("alice@example.com").is_some());
         assert!(Username::parse("Zo\u{eb} \u{1f600}").is_some());
         assert!(Username::parse(&"a".repeat(256)).is_some());
-        for text in [
-            "",
-            "zoe\u{308}",
-            "a\nb",
-            "a\u{202e}b",
-            "\u{0}",
-            "a\u{2028}b",
-            &"a".repeat(257),
-        ] {
+        for text in
+            ["", "zoe\u{308}", "a\nb", "a\u{202e}b", "\u{0}", "a\u{2028}b", &"a".repeat(257)]
+        {
             assert!(Username::parse(text).is_none(), "{text:?}");
         }
     }

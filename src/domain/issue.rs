@@ -8,7 +8,7 @@ use signature::Signer as _;
 
 use super::identifier::{CredentialId, UserId, Username};
 use super::keyring::Key;
-use super::policy::{Policy, PolicyError};
+use super::policy::{Expiry, Policy, PolicyError};
 use super::secret::Secret;
 
 /// What an app asks for.
@@ -22,17 +22,6 @@ pub struct IssueRequest {
     pub user_id: Option<UserId>,
     /// How long.
     pub expiry: Expiry,
-}
-
-/// How long a token shall live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiry {
-    /// As the policy says.
-    Default,
-    /// So many seconds.
-    In(u64),
-    /// Until then.
-    At(Timestamp),
 }
 
 /// A signed token and what it says.
@@ -50,9 +39,9 @@ pub enum IssueError {
     /// The request is outside the policy.
     #[error(transparent)]
     Policy(#[from] PolicyError),
-    /// The key could not sign: the system gave no random bytes.
-    #[error("the key could not sign")]
-    Signing,
+    /// The key did not sign.
+    #[error("the key did not sign")]
+    SigningFailed,
 }
 
 /// Signs a token for `request` with `key`.
@@ -84,15 +73,13 @@ pub fn issue(
 
 /// JWS Signing Input and signature (RFC 7515 §5.1).
 fn sign(claims: &Claims, key: &Key) -> Result<Secret, IssueError> {
-    let payload = serde_json::to_vec(claims).map_err(|_| IssueError::Signing)?;
+    let payload = serde_json::to_vec(claims).map_err(|_| IssueError::SigningFailed)?;
     let mut token = String::with_capacity(700);
     token.push_str(key.encoded_header());
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(payload, &mut token);
-    let signature = key
-        .signing_key()
-        .try_sign(token.as_bytes())
-        .map_err(|_| IssueError::Signing)?;
+    let signature =
+        key.signing_key().try_sign(token.as_bytes()).map_err(|_| IssueError::SigningFailed)?;
     token.push('.');
     URL_SAFE_NO_PAD.encode_string(signature, &mut token);
     Ok(Secret::new(token))

@@ -41,12 +41,7 @@ impl Key {
             public.kid()
         );
         let encoded_header = URL_SAFE_NO_PAD.encode(header);
-        Self {
-            public,
-            signing,
-            times,
-            encoded_header,
-        }
+        Self { public, signing, times, encoded_header }
     }
 
     /// The public half.
@@ -76,22 +71,16 @@ impl Key {
         self.times.revoked_at.is_some_and(|at| at <= now)
     }
 
-    fn is_told_to_retire(&self, now: Timestamp) -> bool {
-        self.times.retired_at.is_some_and(|at| at <= now)
-    }
-
-    /// Whether it could sign, were it the newest.
-    fn may_sign(&self, now: Timestamp) -> bool {
-        self.times.not_before <= now && !self.is_revoked(now) && !self.is_told_to_retire(now)
+    /// Whether there was a moment up to now at which it could sign.
+    fn has_signed(&self, now: Timestamp) -> bool {
+        let KeyTimes { not_before, retired_at, revoked_at, .. } = self.times;
+        let came_too_late = |end: Option<Timestamp>| end.is_some_and(|end| end <= not_before);
+        not_before <= now && !came_too_late(retired_at) && !came_too_late(revoked_at)
     }
 
     /// Newer keys come first; the identifier decides between twins.
     fn age(&self) -> impl Ord + use<> {
-        (
-            self.times.not_before,
-            self.times.created,
-            self.kid().clone(),
-        )
+        (self.times.not_before, self.times.created, self.kid().clone())
     }
 }
 
@@ -134,10 +123,12 @@ impl Keyring {
     /// after it was signed: so long a retired key must stay.
     pub fn new(mut keys: Vec<Key>, retention: u64) -> Self {
         keys.sort_by_key(|key| std::cmp::Reverse(key.age()));
-        Self {
-            keys: keys.into_iter().map(Arc::new).collect(),
-            retention,
-        }
+        Self { keys: keys.into_iter().map(Arc::new).collect(), retention }
+    }
+
+    /// Whether there is no key at all.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// All keys, newest first.
@@ -163,19 +154,17 @@ impl Keyring {
     /// When the last token of a retired key has expired; nothing for a key in another state.
     pub fn last_token_expires(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
         (self.state(key, now) == KeyState::Retired)
-            .then(|| {
-                self.stopped_signing(key, now)
-                    .map(|stopped| stopped.plus(self.retention))
-            })
+            .then(|| self.stopped_signing(key, now).map(|stopped| stopped.plus(self.retention)))
             .flatten()
     }
 
-    /// When a key that was to sign stopped: by word of an admin, or by a newer key taking over.
+    /// When a key that was to sign stopped: by word of an admin, or by a newer key taking over. It
+    /// never signs again, also when the newer key is revoked: verifiers may have dropped it by then.
     fn stopped_signing(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
         let told = key.times.retired_at.filter(|at| *at <= now);
         let taken_over = self
             .keys()
-            .filter(|other| other.age() > key.age() && other.may_sign(now))
+            .filter(|other| other.age() > key.age() && other.has_signed(now))
             .map(|other| other.times.not_before)
             .min();
         told.into_iter().chain(taken_over).min()
@@ -188,9 +177,7 @@ impl Keyring {
     pub fn at(&self, now: Timestamp) -> Result<Snapshot, JwksError> {
         let in_state = |wanted: &[KeyState]| {
             let wanted = wanted.to_vec();
-            self.keys
-                .iter()
-                .filter(move |key| wanted.contains(&self.state(key, now)))
+            self.keys.iter().filter(move |key| wanted.contains(&self.state(key, now)))
         };
         let trusted: Vec<PublicKey> =
             in_state(&[KeyState::Next, KeyState::Active, KeyState::Retired])
@@ -209,12 +196,7 @@ impl Keyring {
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.keys()
             .flat_map(|key| {
-                let KeyTimes {
-                    not_before,
-                    retired_at,
-                    revoked_at,
-                    ..
-                } = key.times;
+                let KeyTimes { not_before, retired_at, revoked_at, .. } = key.times;
                 let removal = self.last_token_expires(key, now);
                 [Some(not_before), retired_at, revoked_at, removal]
             })
@@ -245,7 +227,6 @@ impl Snapshot {
 
     /// Seconds until it changes by itself, at most `limit`.
     pub fn holds_for(&self, now: Timestamp, limit: u64) -> u64 {
-        self.until
-            .map_or(limit, |until| until.since(now).min(limit))
+        self.until.map_or(limit, |until| until.since(now).min(limit))
     }
 }

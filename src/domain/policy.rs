@@ -2,8 +2,6 @@
 
 use resetd_verify::{Timestamp, Verifier};
 
-use super::issue::Expiry;
-
 /// The name of a tenant: its claims, revocations and keys are apart from every other's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantName(String);
@@ -57,6 +55,17 @@ pub struct Lifetime {
     pub min: u64,
     /// A longer wish becomes this.
     pub max: u64,
+}
+
+/// How long a token shall live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// As the policy says.
+    Default,
+    /// So many seconds.
+    In(u64),
+    /// Until then.
+    At(Timestamp),
 }
 
 /// Why a request is not within the policy.

@@ -14,22 +14,14 @@ pub fn to_rfc3339(time: Timestamp) -> String {
 /// Reads a time at or after 1970, rounded down to the second.
 pub fn from_rfc3339(text: &str) -> Option<Timestamp> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
-    u64::try_from(time.timestamp())
-        .ok()
-        .map(Timestamp::from_seconds)
+    u64::try_from(time.timestamp()).ok().map(Timestamp::from_seconds)
 }
 
 /// Reads a time at or after 1970, rounded up to the second.
 pub fn from_rfc3339_rounded_up(text: &str) -> Option<Timestamp> {
     let time = DateTime::parse_from_rfc3339(text).ok()?;
-    let second = u64::try_from(time.timestamp())
-        .ok()
-        .map(Timestamp::from_seconds)?;
-    Some(if time.timestamp_subsec_nanos() > 0 {
-        second.plus(1)
-    } else {
-        second
-    })
+    let second = u64::try_from(time.timestamp()).ok().map(Timestamp::from_seconds)?;
+    Some(if time.timestamp_subsec_nanos() > 0 { second.plus(1) } else { second })
 }
 
 #[cfg(test)]
@@ -46,13 +38,7 @@ mod tests {
 
     #[test]
     fn what_is_no_time_is_refused() {
-        for text in [
-            "",
-            "tomorrow",
-            "2026-11-24",
-            "1969-12-31T23:59:59Z",
-            "2026-11-24T10:00:00",
-        ] {
+        for text in ["", "tomorrow", "2026-11-24", "1969-12-31T23:59:59Z", "2026-11-24T10:00:00"] {
             assert_eq!(from_rfc3339(text), None, "{text:?}");
         }
     }

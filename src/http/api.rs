@@ -12,7 +12,8 @@ use super::body::{JsonBody, Members, positive, text};
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::identifier::{CredentialId, UserId, Username};
-use crate::domain::issue::{Expiry, IssueRequest};
+use crate::domain::issue::IssueRequest;
+use crate::domain::policy::Expiry;
 use crate::domain::time::{from_rfc3339, from_rfc3339_rounded_up, to_rfc3339};
 use crate::service::{ResetService, Revocation};
 
@@ -61,11 +62,8 @@ pub(super) async fn redeem(
 ) -> Result<Response, Problem> {
     let mut members = Members::of(&body)?;
     let token = members.required("token", TOKEN, text(owned));
-    let credential_id = members.optional(
-        "credentialId",
-        CredentialId::WANTED,
-        text(CredentialId::parse),
-    );
+    let credential_id =
+        members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
     let token = members.finish(token)?;
     let redemption = service
         .redeem(&token, credential_id.as_ref())
@@ -82,11 +80,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, Problem> {
     let mut members = Members::of(&body)?;
     let token = members.optional("token", TOKEN, text(owned));
-    let token_id = members.optional(
-        "tokenId",
-        "22 characters of base64url",
-        text(TokenId::parse),
-    );
+    let token_id = members.optional("tokenId", "22 characters of base64url", text(TokenId::parse));
     let username = members.optional("username", Username::WANTED, text(Username::parse));
     let before = members.optional("before", "a time, or \"now\"", text(cutoff));
     let revocation = match (&token, token_id, username, before) {
@@ -101,25 +95,15 @@ pub(super) async fn revoke(
         }
     };
     let revocation = members.finish(revocation)?;
-    let before = service.revoke_all(&revocation)?.map(to_rfc3339);
-    Ok((
-        StatusCode::CREATED,
-        Json(Revoked {
-            revoked: kind(&revocation),
-            before,
-        }),
-    )
-        .into_response())
+    let before = service.apply(&revocation)?.map(to_rfc3339);
+    Ok((StatusCode::CREATED, Json(Revoked { revoked: kind(&revocation), before })).into_response())
 }
 
 fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
     let mut members = Members::of(body)?;
     let username = members.required("username", Username::WANTED, text(Username::parse));
-    let credential_id = members.optional(
-        "credentialId",
-        CredentialId::WANTED,
-        text(CredentialId::parse),
-    );
+    let credential_id =
+        members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
     let user_id = members.optional("userId", UserId::WANTED, text(UserId::parse));
     let expired_time = members.optional("expiredTime", TIME, text(from_rfc3339));
     let ttl = members.optional("ttl", "whole seconds, 1 or more", positive);
@@ -133,40 +117,23 @@ fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
         }
     };
     let username = members.finish(username)?;
-    Ok(IssueRequest {
-        username,
-        credential_id,
-        user_id,
-        expiry,
-    })
+    Ok(IssueRequest { username, credential_id, user_id, expiry })
 }
 
 /// A path that is not even UTF-8 names no token, like any other text that is none.
 fn token_in(token: Result<Path<String>, PathRejection>) -> Result<String, Problem> {
-    token
-        .map(|Path(token)| token)
-        .map_err(|_| Problem::new(ProblemKind::TokenUnknown))
+    token.map(|Path(token)| token).map_err(|_| Problem::new(ProblemKind::TokenUnknown))
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "any string may be presented as a token"
-)]
+#[expect(clippy::unnecessary_wraps, reason = "any string may be presented as a token")]
 fn owned(text: &str) -> Option<String> {
     Some(text.to_owned())
 }
 
 /// "now" is none: everything issued so far.
-#[expect(
-    clippy::option_option,
-    reason = "the outer one says whether the text could be read"
-)]
+#[expect(clippy::option_option, reason = "the outer one says whether the text could be read")]
 fn cutoff(text: &str) -> Option<Option<Timestamp>> {
-    if text == "now" {
-        Some(None)
-    } else {
-        from_rfc3339_rounded_up(text).map(Some)
-    }
+    if text == "now" { Some(None) } else { from_rfc3339_rounded_up(text).map(Some) }
 }
 
 fn kind(revocation: &Revocation<'_>) -> &'static str {
@@ -207,10 +174,7 @@ impl<'t> PasswordToken<'t> {
             credential_id: claims.credential_id.as_deref(),
             user_id: claims.user_id.as_deref(),
             expired_time: to_rfc3339(claims.exp),
-            links: [Link {
-                href: format!("{issuer}/password-tokens/{token}"),
-                rel: "self",
-            }],
+            links: [Link { href: format!("{issuer}/password-tokens/{token}"), rel: "self" }],
         }
     }
 }

@@ -20,10 +20,7 @@ pub(super) struct BodyLimits {
 
 impl From<Limits> for BodyLimits {
     fn from(limits: Limits) -> Self {
-        Self {
-            max_bytes: limits.max_body_bytes,
-            timeout: limits.body_timeout,
-        }
+        Self { max_bytes: limits.max_body_bytes, timeout: limits.body_timeout }
     }
 }
 
@@ -56,9 +53,7 @@ fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 fn is_json(value: &str) -> bool {
     let mut parts = value.split(';').map(str::trim);
-    parts
-        .next()
-        .is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
+    parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"))
         && parts.all(|parameter| {
             parameter.eq_ignore_ascii_case("charset=utf-8")
                 || parameter.eq_ignore_ascii_case("charset=\"utf-8\"")
@@ -67,9 +62,7 @@ fn is_json(value: &str) -> bool {
 
 /// Refused by its announcement, before a byte of it is read.
 fn check_length(headers: &HeaderMap, max: usize) -> Result<(), Problem> {
-    let announced = headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok());
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     match announced.and_then(|length| length.parse::<usize>().ok()) {
         Some(length) if length > max => Err(Problem::new(ProblemKind::BodyTooLarge)),
         _ => Ok(()),
@@ -100,11 +93,7 @@ impl<'b> Members<'b> {
     pub(super) fn of(body: &'b JsonBody) -> Result<Self, Problem> {
         let object =
             json::parse_object(&body.0).map_err(|_| Problem::new(ProblemKind::MalformedJson))?;
-        Ok(Self {
-            object,
-            known: Vec::new(),
-            invalid: Vec::new(),
-        })
+        Ok(Self { object, known: Vec::new(), invalid: Vec::new() })
     }
 
     /// A member that must be there. Its name and what is wanted are told when it is not.
@@ -141,21 +130,14 @@ impl<'b> Members<'b> {
 
     /// Notes a fault of a member.
     pub(super) fn refuse(&mut self, name: &str, message: String) {
-        self.invalid.push(InvalidField {
-            field: name.into(),
-            message,
-        });
+        self.invalid.push(InvalidField { field: name.into(), message });
     }
 
     /// All members have been read: now nothing may be wrong and nothing may be left over. A member
     /// that is not known here may be a wish that is not granted, so it is never passed over.
     pub(super) fn finish<T>(mut self, value: Option<T>) -> Result<T, Problem> {
-        let unknown: Vec<String> = self
-            .object
-            .names()
-            .filter(|name| !self.known.contains(name))
-            .map(printable)
-            .collect();
+        let unknown: Vec<String> =
+            self.object.names().filter(|name| !self.known.contains(name)).map(printable).collect();
         let message = format!("is not known here; there are {}", self.known.join(", "));
         for name in unknown {
             self.refuse(&name, message.clone());
@@ -170,11 +152,7 @@ impl<'b> Members<'b> {
 /// A member name from outside is told back only if it cannot be a token or a trick.
 fn printable(name: &str) -> String {
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if name.len() <= 40 && name.bytes().all(is_plain) {
-        name.into()
-    } else {
-        "(not shown)".into()
-    }
+    if name.len() <= 40 && name.bytes().all(is_plain) { name.into() } else { "(not shown)".into() }
 }
 
 /// Reads a string by way of its parser.

@@ -6,10 +6,10 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, ProblemKind};
-use crate::domain::caller::{API_KEY_PREFIX, Scope};
+use crate::domain::caller::{API_KEY_PREFIX, Caller, Scope};
 use crate::service::{Error, ResetService};
 
-/// The name of a caller that was let in; travels in the response's extensions to the log.
+/// The name of a caller that is known; travels in the response's extensions to the log.
 #[derive(Clone, Debug)]
 pub(super) struct CallerName(pub(super) String);
 
@@ -19,25 +19,25 @@ pub(super) async fn require(
     request: Request,
     next: Next,
 ) -> Response {
-    let name = match admit(&service, scope, &request) {
-        Ok(name) => name,
+    let caller = match authenticate(&service, &request) {
+        Ok(caller) => caller,
         Err(problem) => return problem.into_response(),
     };
-    let mut response = next.run(request).await;
-    response.extensions_mut().insert(CallerName(name));
+    let mut response = if caller.may(scope) {
+        next.run(request).await
+    } else {
+        Problem::new(ProblemKind::Forbidden).into_response()
+    };
+    response.extensions_mut().insert(CallerName(caller.name.clone()));
     response
 }
 
-fn admit(service: &ResetService, scope: Scope, request: &Request) -> Result<String, Problem> {
+fn authenticate<'s>(service: &'s ResetService, request: &Request) -> Result<&'s Caller, Problem> {
     let query = request.uri().query().unwrap_or_default();
     if query.contains("access_token=") || query.contains(API_KEY_PREFIX) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));
     }
-    let caller = service.authenticate(api_key(request.headers())?)?;
-    if !caller.may(scope) {
-        return Err(Problem::new(ProblemKind::Forbidden));
-    }
-    Ok(caller.name.clone())
+    Ok(service.authenticate(api_key(request.headers())?)?)
 }
 
 /// The one credential of a request (RFC 6750 §2.1). Two of them would leave it to each reader which
@@ -47,10 +47,7 @@ fn api_key(headers: &HeaderMap) -> Result<&str, Problem> {
         let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    let keys = headers
-        .get_all("x-api-key")
-        .iter()
-        .map(|value| value.to_str().ok());
+    let keys = headers.get_all("x-api-key").iter().map(|value| value.to_str().ok());
     let mut credentials = bearers.chain(keys);
     match (credentials.next(), credentials.next()) {
         (_, Some(_)) => Err(Problem::new(ProblemKind::SeveralCredentials)),

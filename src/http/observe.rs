@@ -2,28 +2,26 @@
 //! the one place that logs a refusal.
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use data_encoding::BASE32_NOPAD;
 use resetd_verify::TokenId;
 
 use super::caller::CallerName;
-use super::problem::{Problem, ProblemKind, Refusal};
-use super::{MAX_HEADER_BYTES, MAX_TARGET_BYTES};
+use super::problem::{Problem, ProblemKind, Reported};
+use crate::random::Random;
 use crate::service::Error;
 
 /// What a browser must do with every answer, whatever it opens it as.
 pub const ON_EVERY_ANSWER: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (
-        header::CONTENT_SECURITY_POLICY,
-        "default-src 'none'; frame-ancestors 'none'",
-    ),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
 ];
 
 tokio::task_local! {
@@ -41,18 +39,18 @@ pub(super) fn request_id() -> Option<String> {
 pub(super) struct AboutToken(pub(super) TokenId);
 
 /// Always our own: a header from outside never becomes a header or a line in the log.
-fn new_request_id() -> String {
-    let bytes: Option<[u8; 10]> = ring::rand::generate(&ring::rand::SystemRandom::new())
-        .ok()
-        .map(ring::rand::Random::expose);
-    data_encoding::BASE32_NOPAD
-        .encode(&bytes.unwrap_or_default())
-        .to_ascii_lowercase()
+fn new_request_id(random: &Random) -> String {
+    let bytes: [u8; 10] = random.bytes().unwrap_or_default();
+    BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()
 }
 
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State(random): State<Arc<Random>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
-    let id = new_request_id();
+    let id = new_request_id(&random);
     let method = request.method().clone();
     // The route's pattern, never the path: a path may hold a token.
     let route = request
@@ -67,7 +65,7 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
 
 fn log(response: &Response, id: &str, method: &str, route: &str, started: Instant) {
     let extensions = response.extensions();
-    let refusal = extensions.get::<Refusal>();
+    let refusal = extensions.get::<Reported>();
     let cause = refusal.and_then(|refusal| refusal.cause.as_deref());
     let jti = extensions
         .get::<AboutToken>()
@@ -79,32 +77,26 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
     let reason = cause.map(ToString::to_string);
     let status = response.status().as_u16();
     let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
+    macro_rules! line {
+        ($level:ident) => {
+            tracing::$level!(
+                id,
+                method,
+                route,
+                status,
+                duration_ms,
+                caller,
+                code,
+                jti,
+                reason,
+                "request"
+            )
+        };
+    }
     if response.status().is_server_error() {
-        tracing::error!(
-            id,
-            method,
-            route,
-            status,
-            duration_ms,
-            caller,
-            code,
-            jti,
-            reason,
-            "request"
-        );
+        line!(error);
     } else {
-        tracing::info!(
-            id,
-            method,
-            route,
-            status,
-            duration_ms,
-            caller,
-            code,
-            jti,
-            reason,
-            "request"
-        );
+        line!(info);
     }
 }
 
@@ -116,8 +108,10 @@ fn token_of(error: &Error) -> Option<TokenId> {
         | Error::Rejected(_)
         | Error::Full { .. }
         | Error::NoActiveKey
+        | Error::ClockBehind { .. }
         | Error::Keys(_)
-        | Error::NoRandomness(_) => None,
+        | Error::NoRandomness(_)
+        | Error::SigningFailed => None,
     }
 }
 
@@ -126,54 +120,14 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
         headers.insert(name, HeaderValue::from_static(value));
     }
     // Whatever does not say otherwise may hold or judge a token.
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
 }
 
-/// Refuses what no honest client sends before anything looks at it: a head that is too long, or a
-/// host that is not one.
-pub(super) async fn judge_head(request: Request, next: Next) -> Response {
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or(0, |target| target.as_str().len());
-    if target > MAX_TARGET_BYTES {
-        return Problem::new(ProblemKind::TargetTooLong).into_response();
-    }
-    let headers = request.headers().iter();
-    let bytes: usize = headers
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    if bytes > MAX_HEADER_BYTES {
-        return Problem::new(ProblemKind::HeadersTooLarge).into_response();
-    }
-    if !names_one_host(&request) {
-        return Problem::new(ProblemKind::BadHost).into_response();
-    }
-    next.run(request).await
-}
-
-/// Exactly one well-formed Host (RFC 9112 §3.2); HTTP/1.0 may leave it out. It shapes no answer, but
-/// where two readers see two hosts, a proxy and this server would route one request two ways.
-fn names_one_host(request: &Request) -> bool {
-    let mut hosts = request.headers().get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => Authority::try_from(host.as_bytes())
-            .is_ok_and(|host| !host.host().is_empty() && !host.as_str().contains('@')),
-        (None, _) => request.version() == Version::HTTP_10,
-        (Some(_), Some(_)) => false,
-    }
-}
-
 /// A fault of ours is answered like any other, and its text stays in the log.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the layer hands over the panic"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the layer hands over the panic")]
 pub(super) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let text = panic
         .downcast_ref::<String>()

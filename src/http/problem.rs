@@ -94,6 +94,8 @@ problems! {
         "The connection broke off or the framing was wrong. Send the request again.";
     BadHost "bad_host" BAD_REQUEST "The host is missing or malformed"
         "Send exactly one Host header: the host and port of this service.";
+    BadFraming "bad_framing" BAD_REQUEST "The body is wrapped in a way that is not taken"
+        "Send it with a Content-Length, or with Transfer-Encoding: chunked and nothing else.";
     TargetTooLong "target_too_long" URI_TOO_LONG "The request target is too long"
         "A token has at most 8192 bytes.";
     HeadersTooLarge "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are too large"
@@ -101,9 +103,11 @@ problems! {
     Busy "busy" SERVICE_UNAVAILABLE "All connections are taken"
         "Try again in a moment. The limit is server.max_connections of the configuration.";
     Full "full" SERVICE_UNAVAILABLE "No more tokens can be issued now"
-        "As many spent tokens are remembered as state.capacity allows. Redeeming and revoking go on. Try again later.";
+        "As much is remembered of spent, revoked and replaced tokens as state.capacity allows. Redeeming and revoking go on. Try again later.";
     NoActiveKey "no_active_key" SERVICE_UNAVAILABLE "No key can sign"
         "An administrator must make one: resetd keys generate.";
+    ClockBehind "clock_behind" SERVICE_UNAVAILABLE "The machine's clock was set back"
+        "Tokens go on being issued and spent, and other machines may find them too new. If the clock is right now, restart.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong here"
         "The log has the reason under the request id.";
 }
@@ -127,7 +131,7 @@ pub(super) struct InvalidField {
 
 /// What the log needs to know of a refusal; travels in the response's extensions.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal {
+pub(super) struct Reported {
     pub(super) code: &'static str,
     pub(super) cause: Option<Arc<Error>>,
 }
@@ -162,20 +166,14 @@ impl Problem {
     }
 
     pub(super) fn invalid(invalid_fields: Vec<InvalidField>) -> Self {
-        Self {
-            invalid_fields,
-            ..Self::new(ProblemKind::InvalidRequest)
-        }
+        Self { invalid_fields, ..Self::new(ProblemKind::InvalidRequest) }
     }
 
     /// The same problem where it is about spending a token: a conflict, or gone for good. Whoever
     /// presents a token to redeem it may know why it is refused, since its signature was good.
     pub(super) fn on_redeeming(self) -> Self {
-        const GONE: [ProblemKind; 3] = [
-            ProblemKind::TokenExpired,
-            ProblemKind::TokenRevoked,
-            ProblemKind::TokenPredatesStart,
-        ];
+        const GONE: [ProblemKind; 3] =
+            [ProblemKind::TokenExpired, ProblemKind::TokenRevoked, ProblemKind::TokenPredatesStart];
         let status = if self.kind == ProblemKind::TokenUsed {
             StatusCode::CONFLICT
         } else if GONE.contains(&self.kind) {
@@ -215,7 +213,8 @@ impl From<Error> for Problem {
             Error::CredentialMismatch { .. } => ProblemKind::CredentialMismatch,
             Error::Full { .. } => ProblemKind::Full,
             Error::NoActiveKey => ProblemKind::NoActiveKey,
-            Error::Keys(_) | Error::NoRandomness(_) => ProblemKind::Internal,
+            Error::ClockBehind { .. } => ProblemKind::ClockBehind,
+            Error::Keys(_) | Error::NoRandomness(_) | Error::SigningFailed => ProblemKind::Internal,
         };
         let mut problem = Self::new(kind);
         if let Error::Full { retry_after } = error {
@@ -231,10 +230,7 @@ impl IntoResponse for Problem {
         let kind = self.kind;
         let mut response = (self.status, self.to_json()).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/problem+json"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if kind == ProblemKind::Unauthenticated {
             let challenge = HeaderValue::from_static("Bearer realm=\"resetd\"");
             headers.insert(header::WWW_AUTHENTICATE, challenge);
@@ -242,10 +238,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        let refusal = Refusal {
-            code: kind.code(),
-            cause: self.cause.map(Arc::new),
-        };
+        let refusal = Reported { code: kind.code(), cause: self.cause.map(Arc::new) };
         response.extensions_mut().insert(refusal);
         response
     }

@@ -20,10 +20,7 @@ pub(super) async fn jwks(State(service): State<ResetService>) -> Result<Response
     let jwks = service.jwks()?;
     let headers = [
         (header::CONTENT_TYPE, "application/jwk-set+json".to_owned()),
-        (
-            header::CACHE_CONTROL,
-            format!("public, max-age={}", jwks.max_age),
-        ),
+        (header::CACHE_CONTROL, format!("public, max-age={}", jwks.max_age)),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
     ];
     let set = serde_json::to_string(&Set { keys: jwks.keys }).unwrap_or_default();
@@ -51,10 +48,7 @@ pub(super) async fn issuer(State(service): State<ResetService>) -> Result<Respon
         "revocations_endpoint": at("/revocations"),
     });
     let headers = [
-        (
-            header::CACHE_CONTROL,
-            format!("public, max-age={}", jwks.max_age),
-        ),
+        (header::CACHE_CONTROL, format!("public, max-age={}", jwks.max_age)),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
     ];
     Ok((headers, Json(metadata)).into_response())

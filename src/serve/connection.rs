@@ -43,6 +43,7 @@ pub(super) async fn accept(
     mut stopping: watch::Receiver<bool>,
 ) {
     let mut connections = JoinSet::new();
+    let mut turning_away = false;
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -58,25 +59,30 @@ pub(super) async fn accept(
         };
         // Those that have ended are counted until they are joined.
         while connections.try_join_next().is_some() {}
-        if connections.len() >= limits.max_connections {
+        let is_full = connections.len() >= limits.max_connections;
+        // Said when it begins: a flood of connections must not become one of log lines.
+        if is_full && !turning_away {
+            tracing::warn!("all connections are taken, more are turned away");
+        }
+        turning_away = is_full;
+        if is_full {
             turn_away(stream);
             continue;
         }
         connections.spawn(serve(stream, app.clone(), limits.clone(), stopping.clone()));
     }
-    drop(listener);
     let all_done = async { while connections.join_next().await.is_some() {} };
-    if tokio::time::timeout(limits.shutdown, all_done)
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(limits.shutdown, all_done).await.is_err() {
         tracing::warn!("some requests were not finished in time and are cut");
+        connections.shutdown().await;
     }
+    // Not before: as long as this process may still redeem, no other may take its address and
+    // issue tokens of which this one does not know.
+    drop(listener);
 }
 
 /// The answer fits into the empty buffer of a new socket, so it is written at once or not at all.
 fn turn_away(stream: TcpStream) {
-    tracing::warn!("all connections are taken, one is turned away");
     // Tokio writes to no socket of which it has not heard yet that it can be written to.
     let Ok(mut stream) = stream.into_std() else {
         return;

@@ -34,12 +34,21 @@ pub enum Error {
     /// No key may sign now.
     #[error("no key is active, so nothing can be signed; make one: resetd keys generate")]
     NoActiveKey,
+    /// The machine's clock lags so far behind that nobody else takes the tokens issued here.
+    #[error("the machine's clock was set back by {lag} seconds; if it is right now, restart")]
+    ClockBehind {
+        /// Seconds.
+        lag: u64,
+    },
     /// The keys contradict each other.
     #[error(transparent)]
     Keys(#[from] JwksError),
-    /// The system gave no random bytes, so nothing could be signed.
+    /// The system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
+    /// The key did not sign.
+    #[error("the key did not sign")]
+    SigningFailed,
 }
 
 /// Why a token is not live.
@@ -110,7 +119,7 @@ impl From<IssueError> for Error {
     fn from(error: IssueError) -> Self {
         match error {
             IssueError::Policy(error) => Self::Rejected(error),
-            IssueError::Signing => Self::NoRandomness(NoRandomness),
+            IssueError::SigningFailed => Self::SigningFailed,
         }
     }
 }

@@ -42,11 +42,7 @@ impl Default for Options {
                 tenant: TenantName::default(),
                 issuer: ISSUER.into(),
                 audience: AUDIENCE.into(),
-                lifetime: Lifetime {
-                    default: 900,
-                    min: 60,
-                    max: 86_400,
-                },
+                lifetime: Lifetime { default: 900, min: 60, max: 86_400 },
                 leeway: 0,
                 supersede: false,
             },
@@ -80,13 +76,9 @@ impl TestApp {
         let mut options = Options::default();
         change(&mut options);
         let folder = tempfile::tempdir().unwrap();
-        let keystore = Keystore::new(
-            folder.path().join("keys"),
-            options.policy.longest_acceptance(),
-        );
-        keystore
-            .generate(options.algorithm, options.started, options.started)
-            .unwrap();
+        let keystore =
+            Keystore::new(folder.path().join("keys"), options.policy.longest_acceptance());
+        keystore.generate(options.algorithm, options.started, options.started).unwrap();
         let app = Self::start_on(keystore, options, folder);
         app.clock.advance(10);
         app
@@ -102,15 +94,10 @@ impl TestApp {
             key_hash: KeyHash::of(key.expose()),
         };
         let all = api_key([0; 32]);
-        let keys: Vec<_> = (1..)
-            .zip(Scope::ALL)
-            .map(|(n, scope)| (scope, api_key([n; 32])))
-            .collect();
+        let keys: Vec<_> =
+            (1..).zip(Scope::ALL).map(|(n, scope)| (scope, api_key([n; 32]))).collect();
         let mut callers = vec![caller("all", &Scope::ALL, &all)];
-        callers.extend(
-            keys.iter()
-                .map(|(scope, key)| caller(scope.name(), &[*scope], key)),
-        );
+        callers.extend(keys.iter().map(|(scope, key)| caller(scope.name(), &[*scope], key)));
         let service = ResetService::new(Parts {
             policy: options.policy,
             callers: Callers::new(callers),
@@ -120,20 +107,10 @@ impl TestApp {
             jwks_max_age: 300,
         })
         .unwrap();
-        let limits = Limits {
-            max_body_bytes: options.max_body_bytes,
-            body_timeout: options.body_timeout,
-        };
+        let limits =
+            Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
         let router = router(service.clone(), limits);
-        Self {
-            service,
-            clock,
-            keystore,
-            api_key: all,
-            router,
-            keys,
-            _folder: folder,
-        }
+        Self { service, clock, keystore, api_key: all, router, keys, _folder: folder }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -142,21 +119,13 @@ impl TestApp {
 
     /// The key of a caller with exactly this scope.
     pub(crate) fn key_for(&self, scope: Scope) -> &str {
-        self.keys
-            .iter()
-            .find(|(known, _)| *known == scope)
-            .unwrap()
-            .1
-            .expose()
+        self.keys.iter().find(|(known, _)| *known == scope).unwrap().1.expose()
     }
 
     /// A request with the key that may do everything.
     pub(crate) fn request(&self, method: Method, path: &str) -> axum::http::request::Builder {
         let bearer = format!("Bearer {}", self.api_key.expose());
-        Request::builder()
-            .method(method)
-            .uri(path)
-            .header(header::AUTHORIZATION, bearer)
+        Request::builder().method(method).uri(path).header(header::AUTHORIZATION, bearer)
     }
 
     /// Names the host, as every client does, unless the request names one itself.
@@ -167,40 +136,26 @@ impl TestApp {
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.into()).unwrap();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            text,
-        }
+        Answer { status: parts.status, headers: parts.headers, text }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send(self.request(Method::GET, path).body(Body::empty()).unwrap())
-            .await
+        self.send(self.request(Method::GET, path).body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn delete(&self, path: &str) -> Answer {
-        self.send(
-            self.request(Method::DELETE, path)
-                .body(Body::empty())
-                .unwrap(),
-        )
-        .await
+        self.send(self.request(Method::DELETE, path).body(Body::empty()).unwrap()).await
     }
 
     pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
-        let request = self
-            .request(Method::POST, path)
-            .header(header::CONTENT_TYPE, "application/json");
-        self.send(request.body(body.to_string().into()).unwrap())
-            .await
+        let request =
+            self.request(Method::POST, path).header(header::CONTENT_TYPE, "application/json");
+        self.send(request.body(body.to_string().into()).unwrap()).await
     }
 
     /// A new token for this user.
     pub(crate) async fn issue(&self, username: &str) -> String {
-        let answer = self
-            .post("/password-tokens", json!({ "username": username }))
-            .await;
+        let answer = self.post("/password-tokens", json!({ "username": username })).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
         answer.json()["token"].as_str().unwrap().to_owned()
     }
@@ -235,20 +190,14 @@ impl Answer {
     #[track_caller]
     pub(crate) fn assert_problem(&self, status: u16, code: &str) {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        assert_eq!(
-            self.header("content-type"),
-            Some("application/problem+json")
-        );
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
         let body = self.json();
         assert_eq!(body["code"], code);
         assert_eq!(body["status"], status);
         assert_eq!(body["type"], format!("urn:resetd:problem:{code}"));
         assert_eq!(body["request_id"].as_str(), self.header("x-request-id"));
         for member in ["title", "detail"] {
-            assert!(
-                body[member].as_str().is_some_and(|text| !text.is_empty()),
-                "{member}"
-            );
+            assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member}");
         }
     }
 }

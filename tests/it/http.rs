@@ -17,20 +17,16 @@ use axum::http::{HeaderValue, Request, StatusCode};
 use hyper::body::Frame;
 use resetd::domain::caller::Scope;
 use resetd::domain::identifier::Username;
-use resetd::domain::issue::{Expiry, IssueRequest, issue};
-use resetd::domain::policy::Policy;
+use resetd::domain::issue::{IssueRequest, issue};
+use resetd::domain::policy::{Expiry, Policy};
 use resetd_verify::{Timestamp, TokenId};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
 
 /// What anybody may read.
-const OPEN: [&str; 4] = [
-    "/.well-known/jwks.json",
-    "/.well-known/reset-token-issuer",
-    "/health/live",
-    "/health/ready",
-];
+const OPEN: [&str; 4] =
+    ["/.well-known/jwks.json", "/.well-known/reset-token-issuer", "/health/live", "/health/ready"];
 const JSON: (&str, &str) = ("content-type", "application/json");
 
 /// Sends exactly this; no key and no header is added but a host.
@@ -72,21 +68,11 @@ fn guarded(token: &str) -> [(&'static str, String, Scope, Value); 6] {
     let one = format!("/password-tokens/{token}");
     let by_token = json!({ "token": token });
     [
-        (
-            "POST",
-            "/password-tokens".into(),
-            Scope::Issue,
-            json!({ "username": "alice" }),
-        ),
+        ("POST", "/password-tokens".into(), Scope::Issue, json!({ "username": "alice" })),
         ("GET", one.clone(), Scope::Check, Value::Null),
         ("HEAD", one.clone(), Scope::Check, Value::Null),
         ("DELETE", one, Scope::Revoke, Value::Null),
-        (
-            "POST",
-            "/redemptions".into(),
-            Scope::Redeem,
-            by_token.clone(),
-        ),
+        ("POST", "/redemptions".into(), Scope::Redeem, by_token.clone()),
         ("POST", "/revocations".into(), Scope::Revoke, by_token),
     ]
 }

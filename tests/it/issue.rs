@@ -1,12 +1,17 @@
 //! What a token is: its header, its claims, its life, and what a restart does to it.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use resetd_verify::{Algorithm, TokenId};
+use resetd::clock::Clock;
+use resetd::domain::caller::Callers;
+use resetd::service::{Error, Parts, ResetService};
+use resetd_verify::{Algorithm, Timestamp, TokenId};
 use serde_json::{Value, json};
 
-use crate::app::{AUDIENCE, ISSUER, Options, TestApp};
+use crate::app::{AUDIENCE, ISSUER, Options, STARTED, TestApp};
 
 fn part(token: &str, index: usize) -> Value {
     let part = token.split('.').nth(index).unwrap();
@@ -24,10 +29,7 @@ async fn a_token_says_what_was_asked_for_and_nothing_else() {
     let jti = claims.as_object_mut().unwrap().remove("jti").unwrap();
     let now = app.now().seconds();
 
-    assert_eq!(
-        part(token, 0),
-        json!({ "alg": "ES256", "typ": "reset+jwt", "kid": kid })
-    );
+    assert_eq!(part(token, 0), json!({ "alg": "ES256", "typ": "reset+jwt", "kid": kid }));
     assert_eq!(
         claims,
         json!({
@@ -42,12 +44,7 @@ async fn a_token_says_what_was_asked_for_and_nothing_else() {
 async fn what_was_not_asked_for_is_left_out() {
     let app = TestApp::start();
     let claims = part(&app.issue("alice").await, 1);
-    let names: Vec<_> = claims
-        .as_object()
-        .unwrap()
-        .keys()
-        .map(String::as_str)
-        .collect();
+    let names: Vec<_> = claims.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(names, ["aud", "exp", "iat", "iss", "jti", "sub"]);
 }
 
@@ -69,9 +66,7 @@ async fn a_token_dies_in_the_second_of_its_expiry_and_not_before() {
     assert_eq!(app.check(&token).await.status, StatusCode::OK);
     app.clock.advance(1);
     app.check(&token).await.assert_problem(404, "token_expired");
-    app.redeem(&token)
-        .await
-        .assert_problem(410, "token_expired");
+    app.redeem(&token).await.assert_problem(410, "token_expired");
 }
 
 #[tokio::test]
@@ -83,29 +78,17 @@ async fn the_leeway_lengthens_acceptance_and_the_life_of_the_mark_alike() {
     assert_eq!(app.redeem(&token).await.status, StatusCode::CREATED);
     app.redeem(&token).await.assert_problem(409, "token_used");
     app.clock.advance(1);
-    app.redeem(&other)
-        .await
-        .assert_problem(410, "token_expired");
+    app.redeem(&other).await.assert_problem(410, "token_expired");
 }
 
 #[tokio::test]
 async fn wishes_beyond_the_bounds_become_the_bounds() {
     let app = TestApp::start();
-    for (ttl, life) in [
-        (1, 60),
-        (60, 60),
-        (61, 61),
-        (86_400, 86_400),
-        (86_401, 86_400),
-    ] {
+    for (ttl, life) in [(1, 60), (60, 60), (61, 61), (86_400, 86_400), (86_401, 86_400)] {
         let body = json!({ "username": "alice", "ttl": ttl });
         let answer = app.post("/password-tokens", body).await.json();
         let claims = part(answer["token"].as_str().unwrap(), 1);
-        assert_eq!(
-            claims["exp"].as_u64().unwrap() - app.now().seconds(),
-            life,
-            "ttl {ttl}"
-        );
+        assert_eq!(claims["exp"].as_u64().unwrap() - app.now().seconds(), life, "ttl {ttl}");
     }
 }
 
@@ -118,14 +101,8 @@ async fn after_a_restart_older_tokens_are_refused_with_a_reason_of_their_own() {
 
     let after = restarted(&before);
     for token in [&token, &unspent] {
-        after
-            .check(token)
-            .await
-            .assert_problem(404, "token_predates_start");
-        after
-            .redeem(token)
-            .await
-            .assert_problem(410, "token_predates_start");
+        after.check(token).await.assert_problem(404, "token_predates_start");
+        after.redeem(token).await.assert_problem(410, "token_predates_start");
     }
 }
 
@@ -136,18 +113,42 @@ async fn the_second_of_a_restart_keeps_the_old_out_and_lets_the_new_in() {
     // The clock stands still: both tokens carry the same `iat`.
     let after = restarted(&before);
     let new = after.issue("alice").await;
-    after
-        .redeem(&old)
-        .await
-        .assert_problem(410, "token_predates_start");
+    after.redeem(&old).await.assert_problem(410, "token_predates_start");
     assert_eq!(after.redeem(&new).await.status, StatusCode::CREATED);
+}
+
+#[derive(Debug)]
+struct LaggingClock(u64);
+
+impl Clock for LaggingClock {
+    fn now(&self) -> Timestamp {
+        STARTED
+    }
+
+    fn lag(&self) -> u64 {
+        self.0
+    }
+}
+
+#[tokio::test]
+async fn a_machine_whose_clock_lags_beyond_every_leeway_is_not_ready() {
+    let app = TestApp::start();
+    for (lag, readiness) in [(60, Ok(())), (61, Err(Error::ClockBehind { lag: 61 }))] {
+        let service = ResetService::new(Parts {
+            policy: app.service.policy().clone(),
+            callers: Callers::default(),
+            keyring: app.keystore.load().unwrap(),
+            capacity: 1,
+            clock: Arc::new(LaggingClock(lag)),
+            jwks_max_age: 300,
+        })
+        .unwrap();
+        assert_eq!(service.readiness(), readiness);
+    }
 }
 
 /// The same keys and the same time in a new process.
 fn restarted(app: &TestApp) -> TestApp {
-    let options = Options {
-        started: app.now(),
-        ..Options::default()
-    };
+    let options = Options { started: app.now(), ..Options::default() };
     TestApp::start_on(app.keystore.clone(), options, tempfile::tempdir().unwrap())
 }

@@ -6,17 +6,9 @@ use std::path::{Path, PathBuf};
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
 const TABLE: [(&str, &[&str]); 11] = [
     ("main", &["cli"]),
-    (
-        "cli",
-        &["serve", "config", "keystore", "domain", "clock", "random"],
-    ),
-    (
-        "serve",
-        &[
-            "http", "service", "config", "keystore", "domain", "clock", "random",
-        ],
-    ),
-    ("http", &["service", "domain"]),
+    ("cli", &["serve", "config", "keystore", "domain", "clock", "random"]),
+    ("serve", &["http", "service", "config", "keystore", "domain", "clock", "random"]),
+    ("http", &["service", "domain", "random"]),
     ("service", &["revocation", "domain", "clock", "random"]),
     ("keystore", &["domain"]),
     ("revocation", &["domain"]),
@@ -48,9 +40,7 @@ fn modules_name_only_the_layers_below_them() {
                 }
             }
             if line.contains("super::super") {
-                faults.push(format!(
-                    "{at}: write the path from the crate, not super::super"
-                ));
+                faults.push(format!("{at}: write the path from the crate, not super::super"));
             }
         }
     }
@@ -62,15 +52,9 @@ fn the_pure_layers_touch_no_file_socket_or_clock() {
     let pure = |path: &PathBuf| module_of(path) == "domain" || path.starts_with("crates/verify");
     let impure = ["std::fs", "std::net", "tokio::", "::now()", "std::env"];
     let mut faults = Vec::new();
-    for path in sources()
-        .into_iter()
-        .chain(files_in("crates/verify/src"))
-        .filter(pure)
-    {
+    for path in sources().into_iter().chain(files_in("crates/verify/src")).filter(pure) {
         let text = fs::read_to_string(&path).unwrap();
-        let code = text
-            .lines()
-            .filter(|line| !line.trim_start().starts_with("//"));
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
         for line in code.filter(|line| impure.iter().any(|word| line.contains(word))) {
             faults.push(format!("{}: {}", path.display(), line.trim()));
         }
@@ -80,11 +64,7 @@ fn the_pure_layers_touch_no_file_socket_or_clock() {
 
 fn sources() -> Vec<PathBuf> {
     let sources = files_in("src");
-    assert!(
-        sources.len() > 30,
-        "where are the sources? found {}",
-        sources.len()
-    );
+    assert!(sources.len() > 30, "where are the sources? found {}", sources.len());
     sources
 }
 
@@ -107,13 +87,7 @@ fn files_in(folder: &str) -> Vec<PathBuf> {
 /// `src/http/api.rs` belongs to `http`.
 fn module_of(path: &Path) -> String {
     let below = path.strip_prefix("src").unwrap_or(path);
-    let first = below
-        .components()
-        .next()
-        .unwrap()
-        .as_os_str()
-        .to_str()
-        .unwrap();
+    let first = below.components().next().unwrap().as_os_str().to_str().unwrap();
     first.strip_suffix(".rs").unwrap_or(first).to_owned()
 }
 
@@ -124,14 +98,8 @@ fn named_modules(line: &str) -> Vec<&str> {
     after("crate::")
         .chain(after("resetd::"))
         .map(|rest| {
-            let end = rest
-                .find(|c: char| !c.is_alphanumeric() && c != '_')
-                .unwrap_or(rest.len());
-            if rest.starts_with('{') {
-                "{"
-            } else {
-                &rest[..end]
-            }
+            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            if rest.starts_with('{') { "{" } else { &rest[..end] }
         })
         .collect()
 }

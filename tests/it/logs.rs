@@ -1,6 +1,10 @@
 //! What the log says, and what it must never say.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -10,12 +14,7 @@ use crate::server::{PATIENCE, Server, stdout};
 fn talkative_run() -> (Server, String) {
     let server = Server::start_with("[log]\nlevel = \"trace\"\n", &[]);
     let issue = |arguments: &[&str]| {
-        let output = server
-            .client()
-            .args(arguments)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
+        let output = server.client().args(arguments).stdin(Stdio::null()).output().unwrap();
         stdout(&output)
     };
     let answer = issue(&["issue", "alice.anderson@example.com", "--output", "json"]);
@@ -30,10 +29,7 @@ fn talkative_run() -> (Server, String) {
     let authorization = format!("Authorization: Bearer {key}\r\n");
     get(&format!("/password-tokens/{token}"), &authorization);
     get(&format!("/password-tokens/{token}x"), &authorization);
-    get(
-        &format!("/password-tokens/{token}"),
-        &format!("Authorization: Bearer {token}\r\n"),
-    );
+    get(&format!("/password-tokens/{token}"), &format!("Authorization: Bearer {token}\r\n"));
     get(&format!("/health/live?access_token={token}&key={key}"), "");
     get("/%0a%1b[31mforged", "X-Request-Id: forged\r\n");
     issue(&["redeem", &token]);
@@ -42,9 +38,7 @@ fn talkative_run() -> (Server, String) {
 }
 
 fn lines(log: &str) -> Vec<Value> {
-    log.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    log.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
@@ -52,12 +46,7 @@ fn no_token_key_or_whole_address_is_ever_logged() {
     let (server, token) = talkative_run();
     let log = server.log();
     let mut secrets: Vec<&str> = token.split('.').skip(1).collect();
-    secrets.extend([
-        server.api_key.as_str(),
-        "alice.anderson",
-        "forged",
-        "\u{1b}",
-    ]);
+    secrets.extend([server.api_key.as_str(), "alice.anderson", "forged", "\u{1b}"]);
     for secret in secrets {
         assert!(!log.contains(secret), "the log has {secret:?}");
     }
@@ -67,10 +56,8 @@ fn no_token_key_or_whole_address_is_ever_logged() {
 fn every_request_has_one_line_that_says_who_what_and_how_it_ended() {
     let (server, _) = talkative_run();
     let log = server.log();
-    let requests: Vec<_> = lines(&log)
-        .into_iter()
-        .filter(|line| line["message"] == "request")
-        .collect();
+    let requests: Vec<_> =
+        lines(&log).into_iter().filter(|line| line["message"] == "request").collect();
     let told: Vec<_> = requests
         .iter()
         .map(|line| {
@@ -85,33 +72,15 @@ fn every_request_has_one_line_that_says_who_what_and_how_it_ended() {
         })
         .collect();
     let row = |method: &str, route: &str, status, caller: &str, code: &str| {
-        (
-            method.into(),
-            route.into(),
-            status,
-            caller.into(),
-            code.into(),
-        )
+        (method.into(), route.into(), status, caller.into(), code.into())
     };
     assert_eq!(
         told,
         [
             row("POST", "/password-tokens", 201, "one-run", "ok"),
             row("GET", "/password-tokens/{token}", 200, "one-run", "ok"),
-            row(
-                "GET",
-                "/password-tokens/{token}",
-                404,
-                "one-run",
-                "token_unknown"
-            ),
-            row(
-                "GET",
-                "/password-tokens/{token}",
-                401,
-                "-",
-                "unauthenticated"
-            ),
+            row("GET", "/password-tokens/{token}", 404, "one-run", "token_unknown"),
+            row("GET", "/password-tokens/{token}", 401, "-", "unauthenticated"),
             row("GET", "/health/live", 200, "-", "ok"),
             row("GET", "-", 404, "-", "not_found"),
             row("POST", "/redemptions", 201, "one-run", "ok"),
@@ -126,43 +95,63 @@ fn every_request_has_one_line_that_says_who_what_and_how_it_ended() {
     assert!([1, 6, 7].iter().all(|index| jti(*index) == jti(0)));
     assert!(requests.iter().all(|line| line["duration_ms"].is_number()));
     // A refusal says why, to the log alone.
-    assert_eq!(
-        requests[2]["reason"],
-        "the signature is not canonical base64url"
-    );
+    assert_eq!(requests[2]["reason"], "the signature is not canonical base64url");
 }
 
 #[test]
 fn a_faulty_key_leaves_the_running_keys_in_use_and_is_named_in_the_log() {
     let server = Server::start();
     std::fs::write(server.folder.path().join("keys/broken.jwk"), "{").unwrap();
-    let deadline = std::time::Instant::now() + PATIENCE;
-    while !server.log().contains("broken.jwk") {
-        assert!(std::time::Instant::now() < deadline, "{}", server.log());
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    wait_until(&server, || server.log().contains("broken.jwk"));
     let issued = server.client().args(["issue", "alice"]).output().unwrap();
     assert!(issued.status.success());
 }
 
 #[test]
+fn a_folder_that_lost_its_keys_leaves_the_running_keys_in_use() {
+    let server = Server::start();
+    for entry in std::fs::read_dir(server.folder.path().join("keys")).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    wait_until(&server, || server.log().contains("has no key any more"));
+    let issued = server.client().args(["issue", "alice"]).output().unwrap();
+    assert!(issued.status.success());
+}
+
+#[test]
+fn a_key_whose_mode_is_mended_is_taken_up() {
+    let server = Server::start();
+    let made = server.client().args(["keys", "generate", "--keys", "other"]).output().unwrap();
+    assert!(made.status.success());
+    let file =
+        std::fs::read_dir(server.folder.path().join("other")).unwrap().next().unwrap().unwrap();
+    let path = server.folder.path().join("keys").join(file.file_name());
+    let chmod = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+    std::fs::copy(file.path(), &path).unwrap();
+    chmod(0o644);
+    wait_until(&server, || server.log().contains("0644"));
+    chmod(0o600);
+    wait_until(&server, || server.log().contains("the keys changed and are in use"));
+}
+
+#[test]
 fn a_key_made_beside_a_running_server_is_published_without_a_restart() {
     let server = Server::start();
-    let made = server
-        .client()
-        .args(["keys", "generate", "--output", "json"])
-        .output()
-        .unwrap();
+    let made = server.client().args(["keys", "generate", "--output", "json"]).output().unwrap();
     let made: Value = serde_json::from_str(&stdout(&made)).unwrap();
     let kid = made["kid"].as_str().unwrap();
-    let deadline = std::time::Instant::now() + PATIENCE;
     let published = || {
         let request =
             b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         server.exchange(request)
     };
-    while !published().contains(kid) {
-        assert!(std::time::Instant::now() < deadline, "{}", server.log());
-        std::thread::sleep(std::time::Duration::from_millis(50));
+    wait_until(&server, || published().contains(kid));
+}
+
+fn wait_until(server: &Server, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "{}", server.log());
+        thread::sleep(Duration::from_millis(50));
     }
 }

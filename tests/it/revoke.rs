@@ -20,9 +20,7 @@ async fn a_revoked_token_stays_revoked_until_it_expires() {
     let app = TestApp::start();
     let token = app.issue("alice").await;
     revoke(&app, json!({ "token": token })).await;
-    app.redeem(&token)
-        .await
-        .assert_problem(410, "token_revoked");
+    app.redeem(&token).await.assert_problem(410, "token_revoked");
     app.clock.advance(899);
     app.check(&token).await.assert_problem(404, "token_revoked");
     app.clock.advance(1);
@@ -34,9 +32,7 @@ async fn a_users_tokens_die_and_other_users_keep_theirs() {
     let app = TestApp::start();
     let (alices, bobs) = (app.issue("alice").await, app.issue("bob").await);
     revoke(&app, json!({ "username": "alice" })).await;
-    app.check(&alices)
-        .await
-        .assert_problem(404, "token_revoked");
+    app.check(&alices).await.assert_problem(404, "token_revoked");
     assert_eq!(app.check(&bobs).await.status, StatusCode::OK);
     let new = app.issue("alice").await;
     assert_eq!(app.check(&new).await.status, StatusCode::OK);
@@ -51,9 +47,7 @@ async fn a_time_reaches_what_was_issued_before_it_and_not_in_its_second() {
     let since = app.issue("alice").await;
     app.clock.advance(10);
     revoke(&app, json!({ "before": cutoff })).await;
-    app.check(&before)
-        .await
-        .assert_problem(404, "token_revoked");
+    app.check(&before).await.assert_problem(404, "token_revoked");
     assert_eq!(app.check(&since).await.status, StatusCode::OK);
     revoke(&app, json!({ "before": "now" })).await;
     app.check(&since).await.assert_problem(404, "token_revoked");
@@ -70,13 +64,23 @@ async fn a_forged_token_revokes_nothing() {
 }
 
 #[tokio::test]
+async fn a_token_whose_time_has_not_come_is_revoked_for_when_it_comes() {
+    let app = TestApp::start();
+    app.clock.advance(30);
+    let early = app.issue("alice").await;
+    app.clock.set(app.now().minus(20));
+    app.check(&early).await.assert_problem(404, "token_unknown");
+    revoke(&app, json!({ "token": early })).await;
+    app.clock.advance(20);
+    app.redeem(&early).await.assert_problem(410, "token_revoked");
+}
+
+#[tokio::test]
 async fn a_newer_token_replaces_the_users_older_ones() {
     let app = superseding();
     let older = app.issue("alice").await;
     let newer = app.issue("alice").await;
-    app.redeem(&older)
-        .await
-        .assert_problem(410, "token_revoked");
+    app.redeem(&older).await.assert_problem(410, "token_revoked");
     assert_eq!(app.redeem(&newer).await.status, StatusCode::CREATED);
 }
 
@@ -86,31 +90,16 @@ async fn redeeming_one_token_kills_its_siblings() {
     let app = TestApp::start();
     let siblings = [app.issue("alice").await, app.issue("alice").await];
     let superseding = {
+        let options = crate::app::Options { started: crate::app::STARTED, ..Default::default() };
         let options = crate::app::Options {
-            started: crate::app::STARTED,
-            ..Default::default()
-        };
-        let options = crate::app::Options {
-            policy: resetd::domain::policy::Policy {
-                supersede: true,
-                ..options.policy
-            },
+            policy: resetd::domain::policy::Policy { supersede: true, ..options.policy },
             ..options
         };
         let folder = tempfile::tempdir().unwrap();
         TestApp::start_on(app.keystore.clone(), options, folder)
     };
     superseding.clock.set(app.now());
-    assert_eq!(
-        superseding.redeem(&siblings[0]).await.status,
-        StatusCode::CREATED
-    );
-    superseding
-        .redeem(&siblings[0])
-        .await
-        .assert_problem(409, "token_used");
-    superseding
-        .redeem(&siblings[1])
-        .await
-        .assert_problem(410, "token_revoked");
+    assert_eq!(superseding.redeem(&siblings[0]).await.status, StatusCode::CREATED);
+    superseding.redeem(&siblings[0]).await.assert_problem(409, "token_used");
+    superseding.redeem(&siblings[1]).await.assert_problem(410, "token_revoked");
 }

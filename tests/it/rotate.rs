@@ -4,8 +4,9 @@ use axum::http::StatusCode;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use resetd::domain::keyring::KeyState;
+use resetd::domain::time::to_rfc3339;
 use resetd_verify::{Algorithm, KeyId, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::TestApp;
 
@@ -13,39 +14,36 @@ use crate::app::TestApp;
 const RETENTION: u64 = 86_400;
 
 fn signer_of(token: &str) -> String {
-    let header = URL_SAFE_NO_PAD
-        .decode(token.split('.').next().unwrap())
-        .unwrap();
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
     let header: Value = serde_json::from_slice(&header).unwrap();
     header["kid"].as_str().unwrap().to_owned()
 }
 
 /// Makes a key that signs from `not_before` on, and has the service read the folder again.
 fn add_key(app: &TestApp, not_before: Timestamp) -> KeyId {
-    let kid = app
-        .keystore
-        .generate(Algorithm::EdDsa, app.now(), not_before)
-        .unwrap();
-    app.service
-        .replace_keyring(app.keystore.load().unwrap())
-        .unwrap();
+    let kid = app.keystore.generate(Algorithm::EdDsa, app.now(), not_before).unwrap();
+    app.service.replace_keyring(app.keystore.load().unwrap()).unwrap();
     kid
+}
+
+/// Writes a time into a key's file, as an admin would, and has the service read the folder again.
+fn set_member(app: &TestApp, kid: &str, name: &str, time: Timestamp) {
+    let path = app.keystore.directory().join(format!("{kid}.jwk"));
+    let mut jwk: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    jwk[name] = to_rfc3339(time).into();
+    std::fs::write(&path, jwk.to_string()).unwrap();
+    app.service.replace_keyring(app.keystore.load().unwrap()).unwrap();
 }
 
 async fn published(app: &TestApp) -> Vec<String> {
     let set = app.get("/.well-known/jwks.json").await.json();
     let keys = set["keys"].as_array().unwrap();
-    keys.iter()
-        .map(|key| key["kid"].as_str().unwrap().to_owned())
-        .collect()
+    keys.iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
 fn states(app: &TestApp) -> Vec<KeyState> {
     let keyring = app.keystore.load().unwrap();
-    keyring
-        .keys()
-        .map(|key| keyring.state(key, app.now()))
-        .collect()
+    keyring.keys().map(|key| keyring.state(key, app.now())).collect()
 }
 
 #[tokio::test]
@@ -89,37 +87,42 @@ async fn a_retired_key_leaves_when_the_last_token_it_signed_has_expired() {
 async fn a_revoked_key_is_neither_published_nor_trusted() {
     let app = TestApp::start();
     let token = app.issue("alice").await;
-    let old = signer_of(&token);
-    let path = app.keystore.directory().join(format!("{old}.jwk"));
-    let mut jwk: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    jwk["revoked_at"] = jwk["created"].clone();
-    std::fs::write(&path, jwk.to_string()).unwrap();
+    set_member(&app, &signer_of(&token), "revoked_at", app.now());
     let new = add_key(&app, app.now()).to_string();
     app.check(&token).await.assert_problem(404, "token_unknown");
     assert_eq!(published(&app).await, [new]);
 }
 
 #[tokio::test]
+async fn a_key_that_was_taken_over_never_signs_again_not_even_when_the_newer_one_is_revoked() {
+    let app = TestApp::start();
+    let old_token = app.issue("alice").await;
+    let newer = add_key(&app, app.now());
+    app.clock.advance(1);
+    set_member(&app, newer.as_str(), "revoked_at", app.now());
+    assert_eq!(states(&app), [KeyState::Revoked, KeyState::Retired]);
+    let body = json!({ "username": "alice" });
+    app.post("/password-tokens", body).await.assert_problem(503, "no_active_key");
+    assert_eq!(app.redeem(&old_token).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_key_revoked_before_it_could_sign_takes_nothing_over() {
+    let app = TestApp::start();
+    let next = add_key(&app, app.now().plus(360));
+    set_member(&app, next.as_str(), "revoked_at", app.now());
+    app.clock.advance(360);
+    assert_eq!(states(&app), [KeyState::Revoked, KeyState::Active]);
+}
+
+#[tokio::test]
 async fn without_an_active_key_nothing_is_issued_and_the_service_is_not_ready() {
     let app = TestApp::start();
     let token = app.issue("alice").await;
-    let path = app
-        .keystore
-        .directory()
-        .join(format!("{}.jwk", signer_of(&token)));
-    let mut jwk: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    jwk["retired_at"] = resetd::domain::time::to_rfc3339(app.now()).into();
-    std::fs::write(&path, jwk.to_string()).unwrap();
-    app.service
-        .replace_keyring(app.keystore.load().unwrap())
-        .unwrap();
-    let body = serde_json::json!({ "username": "alice" });
-    app.post("/password-tokens", body)
-        .await
-        .assert_problem(503, "no_active_key");
-    app.get("/health/ready")
-        .await
-        .assert_problem(503, "no_active_key");
+    set_member(&app, &signer_of(&token), "retired_at", app.now());
+    let body = json!({ "username": "alice" });
+    app.post("/password-tokens", body).await.assert_problem(503, "no_active_key");
+    app.get("/health/ready").await.assert_problem(503, "no_active_key");
     // What was issued before goes on.
     assert_eq!(app.redeem(&token).await.status, StatusCode::CREATED);
 }

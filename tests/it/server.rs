@@ -28,11 +28,7 @@ pub(crate) fn resetd(folder: &Path) -> Command {
 
 /// Runs `resetd` to its end.
 pub(crate) fn run<A: AsRef<OsStr>>(folder: &Path, arguments: &[A]) -> Output {
-    resetd(folder)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
+    resetd(folder).args(arguments).stdin(Stdio::null()).output().unwrap()
 }
 
 pub(crate) fn stdout(output: &Output) -> String {
@@ -68,18 +64,9 @@ impl Server {
     pub(crate) fn start_in(folder: TempDir, config: &str, arguments: &[&str]) -> Self {
         let path = folder.path();
         fs::write(path.join("settings.toml"), config).unwrap();
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path.join("log.jsonl"));
+        let log = fs::OpenOptions::new().create(true).append(true).open(path.join("log.jsonl"));
         let mut child = resetd(path)
-            .args([
-                "--config",
-                "settings.toml",
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-            ])
+            .args(["--config", "settings.toml", "serve", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -89,27 +76,16 @@ impl Server {
         let banner = read_banner(&mut child, path);
         let word_after = |mark: &str| {
             let rest = banner.split_once(mark).map_or("", |(_, rest)| rest);
-            rest.split_whitespace()
-                .next()
-                .unwrap_or_default()
-                .to_owned()
+            rest.split_whitespace().next().unwrap_or_default().to_owned()
         };
         let (url, api_key) = (word_after("listens on "), word_after("RESETD_API_KEY="));
-        Self {
-            child,
-            folder,
-            url,
-            api_key,
-            banner,
-        }
+        Self { child, folder, url, api_key, banner }
     }
 
     /// `resetd` as a client of this server.
     pub(crate) fn client(&self) -> Command {
         let mut command = resetd(self.folder.path());
-        command
-            .env("RESETD_URL", &self.url)
-            .env("RESETD_API_KEY", &self.api_key);
+        command.env("RESETD_URL", &self.url).env("RESETD_API_KEY", &self.api_key);
         command
     }
 
@@ -139,10 +115,6 @@ impl Server {
         fs::read_to_string(self.folder.path().join("log.jsonl")).unwrap()
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Sends SIGTERM and waits for the end.
     pub(crate) fn stop(mut self) -> (ExitStatus, TempDir) {
         self.signal("TERM");
@@ -153,10 +125,7 @@ impl Server {
 
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let killed = Command::new("kill")
-            .args([&format!("-{name}"), &id])
-            .status()
-            .unwrap();
+        let killed = Command::new("kill").args([&format!("-{name}"), &id]).status().unwrap();
         assert!(killed.success());
     }
 

@@ -28,11 +28,7 @@ pub struct Timestamp(u64);
 impl Timestamp {
     /// Takes seconds since the epoch; what lies beyond 2^53 becomes 2^53.
     pub const fn from_seconds(seconds: u64) -> Self {
-        Self(if seconds > MAX_TIMESTAMP {
-            MAX_TIMESTAMP
-        } else {
-            seconds
-        })
+        Self(if seconds > MAX_TIMESTAMP { MAX_TIMESTAMP } else { seconds })
     }
 
     /// Seconds since the epoch.
@@ -121,10 +117,7 @@ impl Serialize for StatusReference {
             idx: u64,
             uri: &'a str,
         }
-        let position = Position {
-            idx: self.idx,
-            uri: &self.uri,
-        };
+        let position = Position { idx: self.idx, uri: &self.uri };
         let mut claim = serializer.serialize_map(Some(1))?;
         claim.serialize_entry("status_list", &position)?;
         claim.end()
@@ -164,10 +157,8 @@ pub struct Claims {
 impl Claims {
     /// Reads the payload of a token whose signature has been found good.
     pub(crate) fn parse(payload: &[u8]) -> Result<Self, VerifyError> {
-        let claims = json::parse_object(payload).map_err(|error| VerifyError::Json {
-            part: Part::Claims,
-            error,
-        })?;
+        let claims = json::parse_object(payload)
+            .map_err(|error| VerifyError::Json { part: Part::Claims, error })?;
         Ok(Self {
             iss: required(string(&claims, "iss", "a string")?, "iss", "a string")?,
             aud: audiences(&claims)?,
@@ -189,9 +180,7 @@ pub fn is_identifier(text: &str) -> bool {
     let reorders = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let breaks_lines = |c| matches!(c, '\u{2028}' | '\u{2029}');
     (1..=MAX_IDENTIFIER_LENGTH).contains(&text.len())
-        && !text
-            .chars()
-            .any(|c| c.is_control() || reorders(c) || breaks_lines(c))
+        && !text.chars().any(|c| c.is_control() || reorders(c) || breaks_lines(c))
 }
 
 const IDENTIFIER: &str = "a string of 1 to 256 bytes without control or direction characters";
@@ -245,10 +234,9 @@ fn audiences(claims: &Object<'_>) -> Result<Vec<String>, VerifyError> {
     let wrong = || invalid("aud", AUDIENCE);
     match claims.member("aud") {
         Some(Value::String(text)) => Ok(vec![text.clone().into_owned()]),
-        Some(Value::Array(values)) if (1..=MAX_AUDIENCES).contains(&values.len()) => values
-            .iter()
-            .map(|value| value.as_str().map(String::from).ok_or_else(wrong))
-            .collect(),
+        Some(Value::Array(values)) if (1..=MAX_AUDIENCES).contains(&values.len()) => {
+            values.iter().map(|value| value.as_str().map(String::from).ok_or_else(wrong)).collect()
+        }
         _ => Err(wrong()),
     }
 }
@@ -276,10 +264,7 @@ fn status(claims: &Object<'_>) -> Result<Option<StatusReference>, VerifyError> {
             return None;
         };
         let uri = list.member("uri")?.as_str().filter(|uri| !uri.is_empty())?;
-        Some(StatusReference {
-            idx: u64::try_from(*idx).ok()?,
-            uri: uri.into(),
-        })
+        Some(StatusReference { idx: u64::try_from(*idx).ok()?, uri: uri.into() })
     };
     reference().map(Some).ok_or(invalid("status", STATUS))
 }

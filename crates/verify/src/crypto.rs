@@ -92,11 +92,7 @@ impl SigningKey {
             point,
             &random,
         )?;
-        Ok(Self {
-            algorithm: Algorithm::Es256,
-            pair: KeyPair::Ecdsa(pair),
-            random,
-        })
+        Ok(Self { algorithm: Algorithm::Es256, pair: KeyPair::Ecdsa(pair), random })
     }
 
     /// Takes an Ed25519 key: the seed `d` and the public key `x`, 32 bytes each.
@@ -106,11 +102,7 @@ impl SigningKey {
     pub fn from_ed25519(d: &[u8], x: &[u8]) -> Result<Self, KeyRejected> {
         let pair = Ed25519KeyPair::from_seed_and_public_key(d, x)?;
         let random = SystemRandom::new();
-        Ok(Self {
-            algorithm: Algorithm::EdDsa,
-            pair: KeyPair::Ed25519(pair),
-            random,
-        })
+        Ok(Self { algorithm: Algorithm::EdDsa, pair: KeyPair::Ed25519(pair), random })
     }
 
     /// Takes an RSA key of 2048 bits or more for `RS256` or `PS256`.
@@ -125,10 +117,7 @@ impl SigningKey {
         members: &RsaPrivateMembers<'_>,
     ) -> Result<Self, KeyRejected> {
         let components = rsa::KeyPairComponents {
-            public_key: rsa::PublicKeyComponents {
-                n: members.n,
-                e: members.e,
-            },
+            public_key: rsa::PublicKeyComponents { n: members.n, e: members.e },
             d: members.d,
             p: members.p,
             q: members.q,
@@ -137,11 +126,7 @@ impl SigningKey {
             qInv: members.qi,
         };
         let pair = KeyPair::Rsa(rsa::KeyPair::from_components(&components)?);
-        Ok(Self {
-            algorithm: algorithm.into(),
-            pair,
-            random: SystemRandom::new(),
-        })
+        Ok(Self { algorithm: algorithm.into(), pair, random: SystemRandom::new() })
     }
 
     /// The one algorithm this key signs with.
@@ -168,15 +153,11 @@ impl SigningKey {
             Algorithm::EdDsa => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
                 .map(KeyPair::Ed25519)
                 .map_err(|_| ErrorKind::InvalidEddsaKey)?,
-            Algorithm::Rs256 | Algorithm::Ps256 => rsa::KeyPair::from_der(der)
-                .map(KeyPair::Rsa)
-                .map_err(rejected)?,
+            Algorithm::Rs256 | Algorithm::Ps256 => {
+                rsa::KeyPair::from_der(der).map(KeyPair::Rsa).map_err(rejected)?
+            }
         };
-        Ok(Self {
-            algorithm,
-            pair,
-            random,
-        })
+        Ok(Self { algorithm, pair, random })
     }
 }
 
@@ -218,8 +199,7 @@ impl signature::Signer<Vec<u8>> for SigningKey {
                     }
                 };
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(padding, &self.random, message, &mut signature)
-                    .map_err(failed)?;
+                pair.sign(padding, &self.random, message, &mut signature).map_err(failed)?;
                 Ok(signature)
             }
         }
@@ -261,26 +241,17 @@ enum PublicBytes {
 impl VerifyingKey {
     /// Takes an uncompressed P-256 point: 4, then 32 bytes of x and 32 of y.
     pub(crate) fn p256(point: Vec<u8>) -> Self {
-        Self {
-            algorithm: Algorithm::Es256,
-            key: PublicBytes::Plain(point),
-        }
+        Self { algorithm: Algorithm::Es256, key: PublicBytes::Plain(point) }
     }
 
     /// Takes the 32 bytes of an Ed25519 public key.
     pub(crate) fn ed25519(x: Vec<u8>) -> Self {
-        Self {
-            algorithm: Algorithm::EdDsa,
-            key: PublicBytes::Plain(x),
-        }
+        Self { algorithm: Algorithm::EdDsa, key: PublicBytes::Plain(x) }
     }
 
     /// Takes modulus and exponent, big-endian without leading zeros.
     pub(crate) fn rsa(algorithm: RsaAlgorithm, n: Vec<u8>, e: Vec<u8>) -> Self {
-        Self {
-            algorithm: algorithm.into(),
-            key: PublicBytes::Rsa { n, e },
-        }
+        Self { algorithm: algorithm.into(), key: PublicBytes::Rsa { n, e } }
     }
 
     /// The one algorithm this key verifies.
@@ -294,15 +265,11 @@ impl VerifyingKey {
     ) -> Result<Self, Error> {
         let key = match key.kind() {
             DecodingKeyKind::SecretOrDer(bytes) => PublicBytes::Plain(bytes.clone()),
-            DecodingKeyKind::RsaModulusExponent { n, e } => PublicBytes::Rsa {
-                n: n.clone(),
-                e: e.clone(),
-            },
+            DecodingKeyKind::RsaModulusExponent { n, e } => {
+                PublicBytes::Rsa { n: n.clone(), e: e.clone() }
+            }
         };
-        Ok(Self {
-            algorithm: algorithm.try_into()?,
-            key,
-        })
+        Ok(Self { algorithm: algorithm.try_into()?, key })
     }
 }
 
@@ -398,10 +365,7 @@ pub fn generate_p256() -> Result<(Vec<u8>, Vec<u8>), ring::error::Unspecified> {
     let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random)?;
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random)
         .map_err(|_| ring::error::Unspecified)?;
-    Ok((
-        document.as_ref()[SCALAR].into(),
-        pair.public_key().as_ref().into(),
-    ))
+    Ok((document.as_ref()[SCALAR].into(), pair.public_key().as_ref().into()))
 }
 
 /// A new Ed25519 key: its seed and its public key.

@@ -26,19 +26,15 @@ pub fn parse_object(bytes: &[u8]) -> Result<Object<'_>, JsonError> {
     check_digits(text)?;
     let fault = RefCell::new(None);
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Seed {
-        depth: 0,
-        fault: &fault,
-    }
-    .deserialize(&mut deserializer)
-    .and_then(|value| deserializer.end().map(|()| value));
+    let value = Seed { depth: 0, fault: &fault }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
     match value {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(JsonError::NotAnObject),
-        Err(error) => Err(fault.take().unwrap_or(JsonError::Syntax {
-            line: error.line(),
-            column: error.column(),
-        })),
+        Err(error) => Err(fault
+            .take()
+            .unwrap_or(JsonError::Syntax { line: error.line(), column: error.column() })),
     }
 }
 
@@ -64,11 +60,7 @@ pub enum Value<'a> {
 impl Value<'_> {
     /// The text of a string, else nothing.
     pub fn as_str(&self) -> Option<&str> {
-        if let Self::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Self::String(text) = self { Some(text) } else { None }
     }
 
     /// What kind of JSON value this is, with its article, for error messages.
@@ -92,10 +84,7 @@ pub struct Object<'a>(Vec<(Cow<'a, str>, Value<'a>)>);
 impl<'a> Object<'a> {
     /// The value of the member with exactly this name.
     pub fn member(&self, name: &str) -> Option<&Value<'a>> {
-        self.0
-            .iter()
-            .find(|(found, _)| found == name)
-            .map(|(_, value)| value)
+        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value)
     }
 
     /// The names of all members, in the order of the text.
@@ -176,10 +165,7 @@ impl Seed<'_> {
         if self.depth == MAX_DEPTH {
             return Err(self.refuse(JsonError::TooDeep));
         }
-        Ok(Self {
-            depth: self.depth + 1,
-            ..self
-        })
+        Ok(Self { depth: self.depth + 1, ..self })
     }
 
     fn refuse<E: serde::de::Error>(self, fault: JsonError) -> E {
@@ -249,9 +235,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
                 return Err(A::Error::custom("wanted a member name"));
             };
             if object.member(&name).is_some() {
-                return Err(self.refuse(JsonError::DuplicateMember {
-                    name: excerpt(&name),
-                }));
+                return Err(self.refuse(JsonError::DuplicateMember { name: excerpt(&name) }));
             }
             if object.0.len() == MAX_MEMBERS {
                 return Err(self.refuse(JsonError::TooManyMembers));
@@ -328,13 +312,8 @@ mod tests {
 
     #[test]
     fn depth_members_and_digits_are_capped() {
-        let nested = |depth: usize| {
-            format!(
-                "{{\"a\":{}{}}}",
-                "[".repeat(depth - 1),
-                "]".repeat(depth - 1)
-            )
-        };
+        let nested =
+            |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
         assert!(parse_object(nested(MAX_DEPTH).as_bytes()).is_ok());
         refused(nested(MAX_DEPTH + 1), &JsonError::TooDeep);
 

@@ -45,9 +45,7 @@ impl Algorithm {
 
     /// Reads a name, exactly.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Es256, Self::EdDsa, Self::Rs256, Self::Ps256]
-            .into_iter()
-            .find(|a| a.name() == name)
+        [Self::Es256, Self::EdDsa, Self::Rs256, Self::Ps256].into_iter().find(|a| a.name() == name)
     }
 }
 
@@ -112,11 +110,7 @@ pub struct PublicKey {
 #[serde(tag = "kty")]
 enum PublicMembers {
     #[serde(rename = "EC")]
-    Ec {
-        crv: &'static str,
-        x: String,
-        y: String,
-    },
+    Ec { crv: &'static str, x: String, y: String },
     #[serde(rename = "OKP")]
     Okp { crv: &'static str, x: String },
     #[serde(rename = "RSA")]
@@ -136,10 +130,7 @@ impl PublicKey {
             Algorithm::Rs256 => rsa(jwk, RsaAlgorithm::Rs256)?,
             Algorithm::Ps256 => rsa(jwk, RsaAlgorithm::Ps256)?,
         };
-        if jwk
-            .member("use")
-            .is_some_and(|value| value.as_str() != Some("sig"))
-        {
+        if jwk.member("use").is_some_and(|value| value.as_str() != Some("sig")) {
             return Err(JwkError::invalid("use", "\"sig\""));
         }
         let kid = match jwk.member("kid") {
@@ -147,18 +138,9 @@ impl PublicKey {
             Some(value) => value
                 .as_str()
                 .and_then(KeyId::parse)
-                .ok_or(JwkError::invalid(
-                    "kid",
-                    "1 to 128 characters of A-Z a-z 0-9 . _ ~ -",
-                ))?,
+                .ok_or(JwkError::invalid("kid", "1 to 128 characters of A-Z a-z 0-9 . _ ~ -"))?,
         };
-        Ok(Self {
-            kid,
-            key_use: "sig",
-            alg,
-            members,
-            verifying,
-        })
+        Ok(Self { kid, key_use: "sig", alg, members, verifying })
     }
 
     /// The identifier.
@@ -219,10 +201,7 @@ impl KeySet {
         let mut known = Vec::new();
         for (index, key) in keys.iter().enumerate() {
             let Value::Object(jwk) = key else {
-                return Err(JwksError::Key {
-                    index,
-                    error: JwkError::NotAnObject,
-                });
+                return Err(JwksError::Key { index, error: JwkError::NotAnObject });
             };
             match PublicKey::from_jwk(jwk) {
                 Ok(key) => known.push(key),
@@ -236,13 +215,16 @@ impl KeySet {
     /// Makes a set of keys.
     ///
     /// # Errors
-    /// [`JwksError::DuplicateKeyId`] when two keys have one identifier.
+    /// [`JwksError::DuplicateKeyId`] when two keys have one identifier, [`JwksError::TooManyKeys`].
     pub fn from_keys(keys: impl IntoIterator<Item = PublicKey>) -> Result<Self, JwksError> {
         let mut set = HashMap::new();
         for key in keys {
             if let Some(other) = set.insert(key.kid.clone(), key) {
                 return Err(JwksError::DuplicateKeyId { kid: other.kid });
             }
+        }
+        if set.len() > MAX_KEYS {
+            return Err(JwksError::TooManyKeys { found: set.len() });
         }
         Ok(Self(set))
     }
@@ -338,11 +320,7 @@ fn p256(jwk: &Object<'_>) -> Result<(PublicMembers, VerifyingKey), JwkError> {
     if x.len() != 32 || y.len() != 32 {
         return Err(JwkError::invalid("x and y", "32 bytes each"));
     }
-    let members = PublicMembers::Ec {
-        crv: "P-256",
-        x: encode(&x),
-        y: encode(&y),
-    };
+    let members = PublicMembers::Ec { crv: "P-256", x: encode(&x), y: encode(&y) };
     Ok((members, VerifyingKey::p256([&[4], &x[..], &y[..]].concat())))
 }
 
@@ -351,13 +329,7 @@ fn ed25519(jwk: &Object<'_>) -> Result<(PublicMembers, VerifyingKey), JwkError> 
     if x.len() != 32 {
         return Err(JwkError::invalid("x", "32 bytes"));
     }
-    Ok((
-        PublicMembers::Okp {
-            crv: "Ed25519",
-            x: encode(&x),
-        },
-        VerifyingKey::ed25519(x),
-    ))
+    Ok((PublicMembers::Okp { crv: "Ed25519", x: encode(&x) }, VerifyingKey::ed25519(x)))
 }
 
 fn rsa(
@@ -365,26 +337,15 @@ fn rsa(
     algorithm: RsaAlgorithm,
 ) -> Result<(PublicMembers, VerifyingKey), JwkError> {
     let (n, e) = (member_bytes(jwk, "n")?, member_bytes(jwk, "e")?);
-    let bits = n
-        .first()
-        .map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
+    let bits = n.first().map_or(0, |first| n.len() * 8 - first.leading_zeros() as usize);
     if n.first() == Some(&0) || !RSA_BITS.contains(&bits) {
-        return Err(JwkError::invalid(
-            "n",
-            "a modulus of 2048 to 8192 bits without leading zeros",
-        ));
+        return Err(JwkError::invalid("n", "a modulus of 2048 to 8192 bits without leading zeros"));
     }
     // 65537 is the smallest exponent that no published attack on small exponents reaches.
     if e.len() < 3 || e.len() > 4 || e[0] == 0 || e.last().is_none_or(|last| last % 2 == 0) {
-        return Err(JwkError::invalid(
-            "e",
-            "an odd exponent of 65537 or more, at most 4 bytes",
-        ));
+        return Err(JwkError::invalid("e", "an odd exponent of 65537 or more, at most 4 bytes"));
     }
-    let members = PublicMembers::Rsa {
-        e: encode(&e),
-        n: encode(&n),
-    };
+    let members = PublicMembers::Rsa { e: encode(&e), n: encode(&n) };
     Ok((members, VerifyingKey::rsa(algorithm, n, e)))
 }
 

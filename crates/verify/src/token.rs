@@ -59,31 +59,20 @@ impl<'a> UnverifiedToken<'a> {
     /// The variants of [`VerifyError`] from `TooLong` to `MissingKeyId`.
     pub fn parse(text: &'a str) -> Result<Self, VerifyError> {
         if text.len() > MAX_TOKEN_LENGTH {
-            return Err(VerifyError::TooLong {
-                length: text.len(),
-                limit: MAX_TOKEN_LENGTH,
-            });
+            return Err(VerifyError::TooLong { length: text.len(), limit: MAX_TOKEN_LENGTH });
         }
         let mut parts = text.split('.');
         let (Some(header), Some(claims), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
-            return Err(VerifyError::PartCount {
-                found: text.split('.').count(),
-            });
+            return Err(VerifyError::PartCount { found: text.split('.').count() });
         };
         let header_json = decode(header, Part::Header)?;
         let payload = decode(claims, Part::Claims)?;
         let signature = decode(signature, Part::Signature)?;
         let (kid, alg) = read_header(&header_json)?;
         let signing_input = &text[..header.len() + 1 + claims.len()];
-        Ok(Self {
-            signing_input,
-            kid,
-            alg,
-            payload,
-            signature,
-        })
+        Ok(Self { signing_input, kid, alg, payload, signature })
     }
 
     /// The key that the token says it was signed with.
@@ -102,30 +91,18 @@ fn decode(text: &str, part: Part) -> Result<Vec<u8>, VerifyError> {
 
 fn read_header(bytes: &[u8]) -> Result<(KeyId, Option<String>), VerifyError> {
     if bytes.len() > MAX_HEADER_LENGTH {
-        return Err(VerifyError::HeaderTooLong {
-            length: bytes.len(),
-            limit: MAX_HEADER_LENGTH,
-        });
+        return Err(VerifyError::HeaderTooLong { length: bytes.len(), limit: MAX_HEADER_LENGTH });
     }
-    let header = json::parse_object(bytes).map_err(|error| VerifyError::Json {
-        part: Part::Header,
-        error,
-    })?;
-    if let Some(name) = REFUSED_PARAMETERS
-        .into_iter()
-        .find(|name| header.member(name).is_some())
-    {
+    let header = json::parse_object(bytes)
+        .map_err(|error| VerifyError::Json { part: Part::Header, error })?;
+    if let Some(name) = REFUSED_PARAMETERS.into_iter().find(|name| header.member(name).is_some()) {
         return Err(VerifyError::RefusedHeaderParameter { name });
     }
     let typ = text_of(&header, "typ");
     if !matches!(typ, Some(TOKEN_TYPE | TOKEN_MEDIA_TYPE)) {
-        return Err(VerifyError::WrongType {
-            found: typ.map(json::excerpt),
-        });
+        return Err(VerifyError::WrongType { found: typ.map(json::excerpt) });
     }
-    let kid = text_of(&header, "kid")
-        .and_then(KeyId::parse)
-        .ok_or(VerifyError::MissingKeyId)?;
+    let kid = text_of(&header, "kid").and_then(KeyId::parse).ok_or(VerifyError::MissingKeyId)?;
     Ok((kid, text_of(&header, "alg").map(json::excerpt)))
 }
 

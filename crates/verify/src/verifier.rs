@@ -41,19 +41,13 @@ impl Verifier {
     /// [`MAX_LEEWAY`] is taken as [`MAX_LEEWAY`].
     #[must_use]
     pub fn with_leeway(self, seconds: u64) -> Self {
-        Self {
-            leeway: seconds.min(MAX_LEEWAY),
-            ..self
-        }
+        Self { leeway: seconds.min(MAX_LEEWAY), ..self }
     }
 
     /// Refuses tokens that live longer than so many seconds.
     #[must_use]
     pub fn with_max_lifetime(self, seconds: u64) -> Self {
-        Self {
-            max_lifetime: seconds,
-            ..self
-        }
+        Self { max_lifetime: seconds, ..self }
     }
 
     /// Checks everything that can be checked without asking anybody: form, header, key, algorithm,
@@ -83,10 +77,7 @@ impl Verifier {
         let claims = open(&token, keys)?;
         self.check_parties(&claims)?;
         self.check_times(&claims, now)?;
-        Ok(VerifiedToken {
-            kid: token.kid,
-            claims,
-        })
+        Ok(VerifiedToken { kid: token.kid, claims })
     }
 
     fn check_parties(&self, claims: &Claims) -> Result<(), VerifyError> {
@@ -119,10 +110,7 @@ impl Verifier {
         }
         let lifetime = exp.since(iat);
         if lifetime > self.max_lifetime {
-            return Err(VerifyError::LifetimeTooLong {
-                lifetime,
-                limit: self.max_lifetime,
-            });
+            return Err(VerifyError::LifetimeTooLong { lifetime, limit: self.max_lifetime });
         }
         Ok(())
     }
@@ -131,11 +119,8 @@ impl Verifier {
 /// The key comes from the set by `kid`, the algorithm comes from the key; the token chooses
 /// neither (RFC 8725 §3.1). The claims are not even parsed before the signature is good.
 fn open(token: &UnverifiedToken<'_>, keys: &KeySet) -> Result<Claims, VerifyError> {
-    let key = keys
-        .key(&token.kid)
-        .ok_or_else(|| VerifyError::UnknownKey {
-            kid: token.kid.clone(),
-        })?;
+    let key =
+        keys.key(&token.kid).ok_or_else(|| VerifyError::UnknownKey { kid: token.kid.clone() })?;
     if token.alg.as_deref() != Some(key.algorithm().name()) {
         return Err(VerifyError::WrongAlgorithm {
             wanted: key.algorithm(),

@@ -167,10 +167,7 @@ fn private_der(algorithm: Algorithm) -> Vec<u8> {
             let curve = b"\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07";
             let public = der(0xa1, &der(3, &[&[0], &pair.point()[..]].concat()));
             let key = [&[2, 1, 1], &der(4, &pair.bytes("d"))[..], &public].concat();
-            der(
-                0x30,
-                &[&VERSION, &curve[..], &der(4, &der(0x30, &key))].concat(),
-            )
+            der(0x30, &[&VERSION, &curve[..], &der(4, &der(0x30, &key))].concat())
         }
         Algorithm::EdDsa => {
             let curve = b"\x30\x05\x06\x03\x2b\x65\x70";
@@ -222,10 +219,9 @@ fn the_signatures_of_the_rfcs_are_good() {
 fn the_deterministic_signatures_of_the_rfcs_come_out_again() {
     let rfc: Value = serde_json::from_str(RFC_TOKENS).unwrap();
     let cases = rfc["cases"].as_array().unwrap();
-    for (name, algorithm) in [
-        ("RFC 7515 A.2, RS256", Algorithm::Rs256),
-        ("RFC 8037 A.4, EdDSA", Algorithm::EdDsa),
-    ] {
+    for (name, algorithm) in
+        [("RFC 7515 A.2, RS256", Algorithm::Rs256), ("RFC 8037 A.4, EdDSA", Algorithm::EdDsa)]
+    {
         let case = cases.iter().find(|case| case["name"] == name).unwrap();
         let (signed, wanted) = case["token"].as_str().unwrap().rsplit_once('.').unwrap();
         let signature = signing_key(algorithm).sign(signed.as_bytes());
@@ -256,11 +252,7 @@ fn jsonwebtoken_refuses_a_changed_token_with_the_provider() {
     for algorithm in Algorithm::ALL {
         let mut token = token(algorithm);
         let at = token.rfind('.').unwrap() + 1;
-        let other = if token[at..].starts_with('A') {
-            "B"
-        } else {
-            "A"
-        };
+        let other = if token[at..].starts_with('A') { "B" } else { "A" };
         token.replace_range(at..=at, other);
         assert_eq!(verified(&token), Err(VerifyError::BadSignature));
         let decoded = decoded_by_jsonwebtoken(&token, algorithm);
@@ -326,10 +318,7 @@ fn an_rsa_key_with_a_wrong_crt_exponent_never_gives_a_wrong_signature() {
     let rsa = Pair::of(Algorithm::Rs256);
     for member in ["dp", "dq"] {
         let key = rsa.rsa_with(RsaAlgorithm::Rs256, member, 2).unwrap();
-        assert!(
-            key.try_sign(b"text").is_err(),
-            "signed with another {member}"
-        );
+        assert!(key.try_sign(b"text").is_err(), "signed with another {member}");
     }
 }
 

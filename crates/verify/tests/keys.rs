@@ -60,12 +60,8 @@ fn refused(jwk: &Value, member: &str) {
 fn a_public_key_serializes_to_the_jwk_it_was_read_from_without_private_members() {
     let published: Value = serde_json::from_str(PUBLIC_KEYS).unwrap();
     let private: Value = serde_json::from_str(PRIVATE_KEYS).unwrap();
-    let read_back: Vec<_> = private["keys"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|jwk| read(jwk).unwrap())
-        .collect();
+    let read_back: Vec<_> =
+        private["keys"].as_array().unwrap().iter().map(|jwk| read(jwk).unwrap()).collect();
     assert_eq!(serde_json::to_value(read_back).unwrap(), published["keys"]);
 }
 
@@ -74,15 +70,9 @@ fn thumbprints_are_those_of_the_rfcs() {
     let rsa = json!({"kty": "RSA", "n": RFC_7638_MODULUS, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"});
     let rsa = read(&rsa).unwrap();
     assert_eq!(rsa.kid().as_str(), "2011-04-29");
-    assert_eq!(
-        rsa.thumbprint().as_str(),
-        "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
-    );
+    assert_eq!(rsa.thumbprint().as_str(), "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
     let ed25519 = read(&jwk("EdDSA")).unwrap();
-    assert_eq!(
-        ed25519.thumbprint().as_str(),
-        "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"
-    );
+    assert_eq!(ed25519.thumbprint().as_str(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
 }
 
 #[test]
@@ -128,15 +118,10 @@ fn a_set_is_one_strict_json_object_with_an_array_of_objects() {
     assert_eq!(read("{}"), JwksError::NoKeys);
     assert_eq!(read(r#"{"keys":{}}"#), JwksError::NoKeys);
     assert_eq!(read("[]"), JwksError::Json(JsonError::NotAnObject));
-    let twice = JsonError::DuplicateMember {
-        name: "keys".into(),
-    };
+    let twice = JsonError::DuplicateMember { name: "keys".into() };
     assert_eq!(read(r#"{"keys":[],"keys":[]}"#), JwksError::Json(twice));
     let error = JwkError::NotAnObject;
-    assert_eq!(
-        read(r#"{"keys":[{},1]}"#),
-        JwksError::Key { index: 1, error }
-    );
+    assert_eq!(read(r#"{"keys":[{},1]}"#), JwksError::Key { index: 1, error });
     assert!(KeySet::from_jwks(br#"{"keys":[]}"#).unwrap().is_empty());
 }
 
@@ -221,23 +206,13 @@ fn a_known_key_with_a_wrong_use_or_kid_is_refused() {
 #[test]
 fn a_key_id_is_a_name_and_never_a_place() {
     let longest = "k".repeat(128);
-    for name in [
-        "a",
-        "-",
-        "_",
-        "~",
-        "...",
-        ".a",
-        "2011-04-29",
-        "A.b_c~d-9",
-        &longest,
-    ] {
+    for name in ["a", "-", "_", "~", "...", ".a", "2011-04-29", "A.b_c~d-9", &longest] {
         assert_eq!(KeyId::parse(name).unwrap().as_str(), name);
     }
     let too_long = "k".repeat(129);
-    for other in [
-        "", ".", "..", "a/b", "a\\b", "a b", "a\n", "a\0", "a%2e", "a:b", "\u{e9}", &too_long,
-    ] {
+    for other in
+        ["", ".", "..", "a/b", "a\\b", "a b", "a\n", "a\0", "a%2e", "a:b", "\u{e9}", &too_long]
+    {
         assert_eq!(KeyId::parse(other), None, "{other:?}");
     }
 }

@@ -49,17 +49,16 @@ impl Group {
         token: &str,
         keys: &KeySet,
     ) -> Result<VerifiedToken, VerifyError> {
-        Verifier::new(&self.issuer, &self.audience)
-            .with_leeway(case.leeway)
-            .verify(token, keys, Timestamp::from_seconds(case.now))
+        Verifier::new(&self.issuer, &self.audience).with_leeway(case.leeway).verify(
+            token,
+            keys,
+            Timestamp::from_seconds(case.now),
+        )
     }
 }
 
 fn groups() -> Vec<(&'static str, Group)> {
-    GROUPS
-        .into_iter()
-        .map(|(name, text)| (name, serde_json::from_str(text).unwrap()))
-        .collect()
+    GROUPS.into_iter().map(|(name, text)| (name, serde_json::from_str(text).unwrap())).collect()
 }
 
 fn keys() -> KeySet {
@@ -88,10 +87,7 @@ fn every_vector_answers_as_it_is_written() {
         failures.len(),
         failures.join("\n")
     );
-    assert!(
-        seen >= LEAST_CASES,
-        "only {seen} vectors, {LEAST_CASES} are wanted"
-    );
+    assert!(seen >= LEAST_CASES, "only {seen} vectors, {LEAST_CASES} are wanted");
 }
 
 #[test]

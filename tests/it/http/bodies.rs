@@ -12,19 +12,8 @@ use crate::app::TestApp;
 #[tokio::test]
 async fn a_body_announced_as_too_long_is_refused_before_it_is_read() {
     let app = TestApp::start();
-    let headers = [
-        ("x-api-key", app.api_key.expose()),
-        JSON,
-        ("content-length", "65537"),
-    ];
-    let answer = send(
-        &app,
-        "POST",
-        "/password-tokens",
-        &headers,
-        Body::new(Silence),
-    )
-    .await;
+    let headers = [("x-api-key", app.api_key.expose()), JSON, ("content-length", "65537")];
+    let answer = send(&app, "POST", "/password-tokens", &headers, Body::new(Silence)).await;
     answer.assert_problem(413, "body_too_large");
 }
 
@@ -35,9 +24,7 @@ async fn a_body_of_unknown_length_may_have_as_many_bytes_as_the_limit_and_no_mor
     let padded = |length: usize| body.clone() + &" ".repeat(length - body.len());
     let answer = post(&app, "/password-tokens", padded(65_536)).await;
     assert_eq!(answer.status, StatusCode::CREATED);
-    post(&app, "/password-tokens", padded(65_537))
-        .await
-        .assert_problem(413, "body_too_large");
+    post(&app, "/password-tokens", padded(65_537)).await.assert_problem(413, "body_too_large");
 }
 
 #[tokio::test]
@@ -141,10 +128,8 @@ async fn a_refusal_never_repeats_what_might_be_a_secret() {
             issue_with(&app, secret, json!(1)).await,
             issue_with(&app, "expiredTime", json!(secret)).await,
             app.post("/revocations", json!({ "tokenId": secret })).await,
-            app.post("/redemptions", json!({ "token": secret, "x": 1 }))
-                .await,
-            app.post("/redemptions", json!({ "token": format!("{secret}x") }))
-                .await,
+            app.post("/redemptions", json!({ "token": secret, "x": 1 })).await,
+            app.post("/redemptions", json!({ "token": format!("{secret}x") })).await,
             post(&app, "/redemptions", secret.to_owned()).await,
         ];
         for answer in answers {

@@ -112,16 +112,10 @@ async fn two_credentials_are_refused_even_when_they_are_the_same() {
 async fn who_calls_is_settled_before_the_body_is_read_or_anything_is_looked_up() {
     let app = TestApp::start();
     let other = app.key_for(Scope::KeysRead);
-    for (key, status) in [
-        ("junk", StatusCode::UNAUTHORIZED),
-        (other, StatusCode::FORBIDDEN),
-    ] {
+    for (key, status) in [("junk", StatusCode::UNAUTHORIZED), (other, StatusCode::FORBIDDEN)] {
         for path in ["/password-tokens", "/redemptions", "/revocations"] {
-            let headers = [
-                ("x-api-key", key),
-                ("content-type", "text/plain"),
-                ("content-length", "70000"),
-            ];
+            let headers =
+                [("x-api-key", key), ("content-type", "text/plain"), ("content-length", "70000")];
             let answer = send(&app, "POST", path, &headers, Body::new(Silence)).await;
             assert_eq!(answer.status, status, "{path}");
         }
@@ -147,11 +141,7 @@ async fn a_scope_opens_its_own_requests_and_no_other() {
             if scope == needed {
                 assert!(answer.status.is_success(), "{scope} on {method} {path}");
             } else {
-                assert_eq!(
-                    answer.status,
-                    StatusCode::FORBIDDEN,
-                    "{scope} on {method} {path}"
-                );
+                assert_eq!(answer.status, StatusCode::FORBIDDEN, "{scope} on {method} {path}");
                 assert_eq!(app.check(&token).await.status, StatusCode::OK);
             }
         }

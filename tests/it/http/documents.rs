@@ -14,9 +14,7 @@ use crate::app::{AUDIENCE, ISSUER, TestApp};
 #[tokio::test]
 async fn a_503_says_when_to_come_again() {
     let app = TestApp::start();
-    app.service
-        .replace_keyring(Keyring::new(Vec::new(), 0))
-        .unwrap();
+    app.service.replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
     let answer = app.get("/health/ready").await;
     answer.assert_problem(503, "no_active_key");
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -31,22 +29,14 @@ async fn the_key_set_has_the_public_members_of_its_keys_and_no_other() {
     for (algorithm, members) in cases {
         let app = TestApp::start_with(|options| options.algorithm = algorithm);
         let answer = send(&app, "GET", OPEN[0], &[], Body::empty()).await;
-        assert_eq!(
-            answer.header("content-type"),
-            Some("application/jwk-set+json")
-        );
+        assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
         assert_eq!(answer.header("cache-control"), Some("public, max-age=300"));
         let set = answer.json();
         assert_eq!(set.as_object().unwrap().len(), 1);
         let [key] = set["keys"].as_array().unwrap().as_slice() else {
             panic!("one key was made: {set}");
         };
-        let names: BTreeSet<_> = key
-            .as_object()
-            .unwrap()
-            .keys()
-            .map(String::as_str)
-            .collect();
+        let names: BTreeSet<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(names, members.split(' ').collect());
         assert_eq!(key["alg"], algorithm.name());
         assert_eq!(key["use"], "sig");
@@ -78,23 +68,16 @@ async fn health_tells_anyone_how_it_is_and_nothing_else() {
     let app = TestApp::start();
     for (path, status) in [("/health/live", "live"), ("/health/ready", "ready")] {
         let answer = send(&app, "GET", path, &[], Body::empty()).await;
-        assert_eq!(
-            (answer.status, answer.json()),
-            (StatusCode::OK, json!({ "status": status }))
-        );
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": status })));
     }
 }
 
 #[tokio::test]
 async fn without_a_key_that_may_sign_it_lives_and_is_not_ready() {
     let app = TestApp::start();
-    app.service
-        .replace_keyring(Keyring::new(Vec::new(), 0))
-        .unwrap();
+    app.service.replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
     assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
-    app.get("/health/ready")
-        .await
-        .assert_problem(503, "no_active_key");
+    app.get("/health/ready").await.assert_problem(503, "no_active_key");
     let answer = issue_with(&app, "ttl", json!(900)).await;
     answer.assert_problem(503, "no_active_key");
 }

@@ -19,14 +19,7 @@ async fn one_refusal_names_every_member_that_is_wrong() {
         "admin": true,
     });
     let answer = app.post("/password-tokens", wish).await;
-    let fields = [
-        "username",
-        "credentialId",
-        "userId",
-        "expiredTime",
-        "ttl",
-        "admin",
-    ];
+    let fields = ["username", "credentialId", "userId", "expiredTime", "ttl", "admin"];
     assert_invalid(&answer, &fields);
     for invalid in answer.json()["invalidFields"].as_array().unwrap() {
         assert!(!invalid["message"].as_str().unwrap().is_empty());
@@ -35,10 +28,7 @@ async fn one_refusal_names_every_member_that_is_wrong() {
         &app.post("/redemptions", json!({ "credentialId": 1 })).await,
         &["token", "credentialId"],
     );
-    assert_invalid(
-        &app.post("/redemptions", json!({ "token": 1 })).await,
-        &["token"],
-    );
+    assert_invalid(&app.post("/redemptions", json!({ "token": 1 })).await, &["token"]);
 }
 
 #[tokio::test]
@@ -84,10 +74,7 @@ async fn a_wished_life_is_kept_within_the_bounds() {
     for (ttl, seconds) in cases {
         let answer = issue_with(&app, "ttl", ttl).await;
         assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.text);
-        assert_eq!(
-            answer.json()["expiredTime"],
-            to_rfc3339(app.now().plus(seconds))
-        );
+        assert_eq!(answer.json()["expiredTime"], to_rfc3339(app.now().plus(seconds)));
     }
 }
 
@@ -118,21 +105,14 @@ async fn a_wished_expiry_is_honoured_to_the_second_in_any_zone_and_within_the_bo
     let now = app.now();
     let cases = [
         (to_rfc3339(now.plus(601)), 601),
-        (
-            to_rfc3339(now.plus(601 + 5_400)).replace('Z', "+01:30"),
-            601,
-        ),
+        (to_rfc3339(now.plus(601 + 5_400)).replace('Z', "+01:30"), 601),
         (to_rfc3339(now.plus(601)).replace('Z', ".9Z"), 601),
         (to_rfc3339(now.plus(1)), 60),
         ("9999-12-31T23:59:59Z".into(), 86_400),
     ];
     for (wish, seconds) in cases {
         let answer = issue_with(&app, "expiredTime", json!(wish)).await;
-        assert_eq!(
-            answer.json()["expiredTime"],
-            to_rfc3339(now.plus(seconds)),
-            "{wish}"
-        );
+        assert_eq!(answer.json()["expiredTime"], to_rfc3339(now.plus(seconds)), "{wish}");
     }
 }
 
@@ -153,10 +133,7 @@ async fn an_expiry_that_is_past_or_no_time_or_not_the_only_one_is_refused() {
         json!(1_900_000_000),
         json!(null),
     ] {
-        assert_invalid(
-            &issue_with(&app, "expiredTime", wrong).await,
-            &["expiredTime"],
-        );
+        assert_invalid(&issue_with(&app, "expiredTime", wrong).await, &["expiredTime"]);
     }
     let both = json!({ "username": "alice", "ttl": 900, "expiredTime": "2030-01-01T00:00:00Z" });
     assert_invalid(&app.post("/password-tokens", both).await, &["ttl"]);
@@ -185,16 +162,10 @@ async fn a_name_is_taken_exactly_as_it_is_or_not_at_all() {
         for name in &wrong {
             assert_invalid(&issue_with(&app, field, name.clone()).await, &[field]);
         }
-        for name in [
-            "a".repeat(256),
-            "Zo\u{eb} \u{1f600}".into(),
-            " Alice ".into(),
-            "{{7*7}}".into(),
-        ] {
-            assert_eq!(
-                issue_with(&app, field, json!(name)).await.json()[field],
-                name
-            );
+        for name in
+            ["a".repeat(256), "Zo\u{eb} \u{1f600}".into(), " Alice ".into(), "{{7*7}}".into()]
+        {
+            assert_eq!(issue_with(&app, field, json!(name)).await.json()[field], name);
         }
     }
 }

@@ -86,19 +86,12 @@ async fn a_path_that_is_not_there_is_not_found_whatever_trick_it_is() {
             let answer = ask(&app, method, path, &[]).await;
             let last = path.strip_prefix("/password-tokens/").unwrap_or_default();
             let is_token = !last.is_empty() && !last.contains('/');
-            let code = if is_token {
-                "token_unknown"
-            } else {
-                "not_found"
-            };
+            let code = if is_token { "token_unknown" } else { "not_found" };
             answer.assert_problem(404, code);
             assert_eq!(answer.header("set-cookie"), None);
         }
     }
-    assert_eq!(
-        app.check(&token.replace('.', "%2E")).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(app.check(&token.replace('.', "%2E")).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
@@ -138,21 +131,12 @@ async fn a_wrong_method_is_told_exactly_the_right_ones_and_does_nothing() {
 async fn no_header_makes_one_method_another() {
     let app = TestApp::start();
     let path = format!("/password-tokens/{}", app.issue("alice").await);
-    for name in [
-        "x-http-method-override",
-        "x-http-method",
-        "x-method-override",
-    ] {
+    for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
         for method in ["GET", "HEAD"] {
             ask(&app, method, &path, &[(name, "DELETE")]).await;
         }
-        let answer = ask(
-            &app,
-            "POST",
-            &format!("{path}?_method=DELETE"),
-            &[(name, "DELETE")],
-        )
-        .await;
+        let answer =
+            ask(&app, "POST", &format!("{path}?_method=DELETE"), &[(name, "DELETE")]).await;
         answer.assert_problem(405, "method_not_allowed");
     }
     assert_eq!(app.get(&path).await.status, StatusCode::OK);
@@ -164,25 +148,13 @@ async fn a_target_and_headers_have_limits_that_are_told_apart() {
     let app = TestApp::start();
     let prefix = "/password-tokens/";
     let path = |length: usize| prefix.to_owned() + &"a".repeat(length - prefix.len());
-    ask(&app, "GET", &path(LIMIT), &[])
-        .await
-        .assert_problem(404, "token_unknown");
-    ask(&app, "GET", &path(LIMIT + 1), &[])
-        .await
-        .assert_problem(414, "target_too_long");
+    ask(&app, "GET", &path(LIMIT), &[]).await.assert_problem(404, "token_unknown");
+    ask(&app, "GET", &path(LIMIT + 1), &[]).await.assert_problem(414, "target_too_long");
     let query = format!("/health/live?{}", "a".repeat(LIMIT));
-    ask(&app, "GET", &query, &[])
-        .await
-        .assert_problem(414, "target_too_long");
+    ask(&app, "GET", &query, &[]).await.assert_problem(414, "target_too_long");
 
     let long = "a".repeat(LIMIT);
-    let answer = ask(
-        &app,
-        "GET",
-        "/health/live",
-        &[("x-long", &long[..LIMIT - 400])],
-    )
-    .await;
+    let answer = ask(&app, "GET", "/health/live", &[("x-long", &long[..LIMIT - 400])]).await;
     assert_eq!(answer.status, StatusCode::OK);
     let many: Vec<_> = (0..200).map(|_| ("x-many", &long[..80])).collect();
     for headers in [&[("x-long", long.as_str())], many.as_slice()] {
@@ -208,20 +180,8 @@ async fn two_hosts_or_one_that_is_none_are_refused() {
         let answer = send(&app, "GET", "/health/live", &headers, Body::empty()).await;
         answer.assert_problem(400, "bad_host");
     }
-    for host in [
-        "reset.example.com",
-        "127.0.0.1:8080",
-        "[::1]:8080",
-        "localhost",
-    ] {
-        let answer = send(
-            &app,
-            "GET",
-            "/health/live",
-            &[("host", host)],
-            Body::empty(),
-        )
-        .await;
+    for host in ["reset.example.com", "127.0.0.1:8080", "[::1]:8080", "localhost"] {
+        let answer = send(&app, "GET", "/health/live", &[("host", host)], Body::empty()).await;
         assert_eq!(answer.status, StatusCode::OK, "{host}");
     }
 }
@@ -230,11 +190,7 @@ async fn two_hosts_or_one_that_is_none_are_refused() {
 async fn every_answer_forbids_to_keep_it_to_guess_its_type_and_to_name_its_address() {
     let app = TestApp::start_with(|options| options.body_timeout = Duration::from_millis(20));
     let key = app.api_key.expose();
-    let [token, used, revoked] = [
-        app.issue("a").await,
-        app.issue("b").await,
-        app.issue("c").await,
-    ];
+    let [token, used, revoked] = [app.issue("a").await, app.issue("b").await, app.issue("c").await];
     let path = format!("/password-tokens/{token}");
     let good = json!({ "username": "alice" }).to_string();
     let mut answers = vec![
@@ -243,73 +199,35 @@ async fn every_answer_forbids_to_keep_it_to_guess_its_type_and_to_name_its_addre
         app.delete(&format!("/password-tokens/{revoked}")).await,
         post(&app, "/password-tokens", "{").await,
         send(&app, "GET", &path, &[], Body::empty()).await,
-        send(
-            &app,
-            "GET",
-            &path,
-            &[("x-api-key", app.key_for(Scope::Issue))],
-            Body::empty(),
-        )
-        .await,
+        send(&app, "GET", &path, &[("x-api-key", app.key_for(Scope::Issue))], Body::empty()).await,
         app.get("/nothing").await,
         ask(&app, "TRACE", "/redemptions", &[]).await,
         post(&app, "/password-tokens", Body::new(Silence)).await,
         app.redeem(&revoked).await,
         post(&app, "/password-tokens", " ".repeat(70_000)).await,
         app.get(&format!("/{}", "a".repeat(20_000))).await,
-        send(
-            &app,
-            "POST",
-            "/redemptions",
-            &[("x-api-key", key)],
-            good.clone(),
-        )
-        .await,
+        send(&app, "POST", "/redemptions", &[("x-api-key", key)], good.clone()).await,
         post(&app, "/redemptions", good.clone()).await,
         ask(&app, "GET", &path, &[("x-long", &"a".repeat(20_000))]).await,
         app.get("/health/live").await,
         app.get("/health/ready").await,
     ];
     answers.extend([app.redeem(&used).await, app.redeem(&used).await]);
-    app.service
-        .replace_keyring(Keyring::new(Vec::new(), 0))
-        .unwrap();
-    answers.extend([
-        post(&app, "/password-tokens", good).await,
-        app.get("/health/ready").await,
-    ]);
-    let seen: BTreeSet<_> = answers
-        .iter()
-        .map(|answer| answer.status.as_u16())
-        .collect();
-    let all = [
-        200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 422, 431, 503,
-    ];
+    app.service.replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
+    answers.extend([post(&app, "/password-tokens", good).await, app.get("/health/ready").await]);
+    let seen: BTreeSet<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
+    let all = [200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 422, 431, 503];
     assert_eq!(seen, BTreeSet::from(all));
     for answer in &answers {
         for (name, value) in [
             ("cache-control", "no-store"),
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "no-referrer"),
-            (
-                "content-security-policy",
-                "default-src 'none'; frame-ancestors 'none'",
-            ),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
         ] {
-            assert_eq!(
-                answer.header(name),
-                Some(value),
-                "{} {}",
-                answer.status,
-                answer.text
-            );
+            assert_eq!(answer.header(name), Some(value), "{} {}", answer.status, answer.text);
         }
-        for name in [
-            "server",
-            "x-powered-by",
-            "via",
-            "access-control-allow-origin",
-        ] {
+        for name in ["server", "x-powered-by", "via", "access-control-allow-origin"] {
             assert_eq!(answer.header(name), None, "{}", answer.text);
         }
     }
@@ -321,21 +239,15 @@ async fn pages_of_other_origins_may_read_the_two_public_documents_and_nothing_el
     let one = format!("/password-tokens/{}", app.issue("alice").await);
     let origin = ("origin", "https://evil.example.com");
     let wish = ("access-control-request-method", "POST");
-    let paths = [
-        &OPEN[..],
-        &[&one, "/password-tokens", "/redemptions", "/nothing"],
-    ]
-    .concat();
+    let paths = [&OPEN[..], &[&one, "/password-tokens", "/redemptions", "/nothing"]].concat();
     for path in paths {
         for method in ["GET", "OPTIONS"] {
             let answer = ask(&app, method, path, &[origin, wish]).await;
             let is_public = method == "GET" && path.starts_with("/.well-known/");
             let allowed = answer.header("access-control-allow-origin");
             assert_eq!(allowed, is_public.then_some("*"), "{method} {path}");
-            let names = answer
-                .headers
-                .keys()
-                .filter(|name| name.as_str().starts_with("access-control-"));
+            let names =
+                answer.headers.keys().filter(|name| name.as_str().starts_with("access-control-"));
             assert_eq!(names.count(), usize::from(is_public), "{method} {path}");
         }
     }

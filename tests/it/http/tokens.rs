@@ -35,9 +35,7 @@ async fn an_issued_token_is_a_resource_with_exactly_its_members() {
 #[tokio::test]
 async fn what_was_not_given_is_left_out_of_the_resource() {
     let app = TestApp::start();
-    let answer = app
-        .post("/password-tokens", json!({ "username": "alice" }))
-        .await;
+    let answer = app.post("/password-tokens", json!({ "username": "alice" })).await;
     let names: BTreeSet<_> = answer.json().as_object().unwrap().keys().cloned().collect();
     let expected = ["_links", "expiredTime", "token", "username"].map(String::from);
     assert_eq!(names, BTreeSet::from(expected));
@@ -49,10 +47,7 @@ async fn checking_twice_gives_the_issued_resource_twice() {
     let issued = issue_with(&app, "credentialId", json!("c-1")).await.json();
     for _ in 0..2 {
         let checked = app.check(issued["token"].as_str().unwrap()).await;
-        assert_eq!(
-            (checked.status, checked.json()),
-            (StatusCode::OK, issued.clone())
-        );
+        assert_eq!((checked.status, checked.json()), (StatusCode::OK, issued.clone()));
     }
 }
 
@@ -75,10 +70,7 @@ async fn a_deleted_token_is_gone_and_no_other_is() {
     let (token, other) = (app.issue("alice").await, app.issue("alice").await);
     let path = format!("/password-tokens/{token}");
     let deleted = app.delete(&path).await;
-    assert_eq!(
-        (deleted.status, deleted.text.as_str()),
-        (StatusCode::NO_CONTENT, "")
-    );
+    assert_eq!((deleted.status, deleted.text.as_str()), (StatusCode::NO_CONTENT, ""));
     app.get(&path).await.assert_problem(404, "token_revoked");
     app.delete(&path).await.assert_problem(404, "token_revoked");
     assert_eq!(app.check(&other).await.status, StatusCode::OK);
@@ -143,11 +135,7 @@ async fn a_redemption_for_another_credential_does_not_spend_the_token() {
 #[tokio::test]
 async fn each_reason_has_a_code_and_redeeming_tells_conflict_gone_and_unknown_apart() {
     let app = TestApp::start();
-    let [used, revoked, known] = [
-        app.issue("a").await,
-        app.issue("b").await,
-        app.issue("c").await,
-    ];
+    let [used, revoked, known] = [app.issue("a").await, app.issue("b").await, app.issue("c").await];
     app.redeem(&used).await;
     app.delete(&format!("/password-tokens/{revoked}")).await;
     let expired = signed(&app, app.now().minus(900), |_| {});
@@ -162,36 +150,25 @@ async fn each_reason_has_a_code_and_redeeming_tells_conflict_gone_and_unknown_ap
     for (token, on_redeeming, code) in &cases {
         app.redeem(token).await.assert_problem(*on_redeeming, code);
         app.check(token).await.assert_problem(404, code);
-        app.delete(&format!("/password-tokens/{token}"))
-            .await
-            .assert_problem(404, code);
+        app.delete(&format!("/password-tokens/{token}")).await.assert_problem(404, code);
     }
 }
 
 #[tokio::test]
 async fn why_a_token_is_dead_is_told_only_to_one_who_holds_its_good_signature() {
     let app = TestApp::start();
-    let [used, revoked, expired] = [
-        app.issue("a").await,
-        app.issue("b").await,
-        app.issue("c").await,
-    ];
+    let [used, revoked, expired] =
+        [app.issue("a").await, app.issue("b").await, app.issue("c").await];
     app.redeem(&used).await;
     app.delete(&format!("/password-tokens/{revoked}")).await;
     let later = app.issue("a").await;
     app.clock.advance(899);
     for token in [&used, &revoked, &later] {
-        app.check(&forged(token))
-            .await
-            .assert_problem(404, "token_unknown");
+        app.check(&forged(token)).await.assert_problem(404, "token_unknown");
     }
     app.clock.advance(1);
-    app.check(&expired)
-        .await
-        .assert_problem(404, "token_expired");
-    app.check(&forged(&expired))
-        .await
-        .assert_problem(404, "token_unknown");
+    app.check(&expired).await.assert_problem(404, "token_expired");
+    app.check(&forged(&expired)).await.assert_problem(404, "token_unknown");
 }
 
 #[tokio::test]
@@ -246,14 +223,8 @@ async fn each_kind_of_revocation_reaches_what_it_names_and_tells_its_time() {
     let (then, next) = (to_rfc3339(app.now()), to_rfc3339(app.now().plus(1)));
     let cases = [
         (json!({ "token": alices }), json!({ "revoked": "token" })),
-        (
-            json!({ "tokenId": redeemed["tokenId"] }),
-            json!({ "revoked": "token" }),
-        ),
-        (
-            json!({ "username": "alice" }),
-            json!({ "revoked": "user", "before": next }),
-        ),
+        (json!({ "tokenId": redeemed["tokenId"] }), json!({ "revoked": "token" })),
+        (json!({ "username": "alice" }), json!({ "revoked": "user", "before": next })),
         (
             json!({ "username": "alice", "before": then }),
             json!({ "revoked": "user", "before": then }),
@@ -262,23 +233,14 @@ async fn each_kind_of_revocation_reaches_what_it_names_and_tells_its_time() {
             json!({ "username": "alice", "before": "now" }),
             json!({ "revoked": "user", "before": next }),
         ),
-        (
-            json!({ "before": then }),
-            json!({ "revoked": "everything", "before": then }),
-        ),
-        (
-            json!({ "before": "now" }),
-            json!({ "revoked": "everything", "before": next }),
-        ),
+        (json!({ "before": then }), json!({ "revoked": "everything", "before": then })),
+        (json!({ "before": "now" }), json!({ "revoked": "everything", "before": next })),
     ];
     for (wish, expected) in cases {
         // Once more does no harm and is answered alike.
         for _ in 0..2 {
             let answer = app.post("/revocations", wish.clone()).await;
-            assert_eq!(
-                (answer.status, answer.json()),
-                (StatusCode::CREATED, expected.clone())
-            );
+            assert_eq!((answer.status, answer.json()), (StatusCode::CREATED, expected.clone()));
         }
     }
 }
@@ -289,9 +251,7 @@ async fn a_token_can_be_revoked_by_its_identifier_alone() {
     let token = signed(&app, app.now(), |_| {});
     let id = TokenId::from_bytes([7; 16]).to_string();
     app.post("/revocations", json!({ "tokenId": id })).await;
-    app.redeem(&token)
-        .await
-        .assert_problem(410, "token_revoked");
+    app.redeem(&token).await.assert_problem(410, "token_revoked");
 }
 
 #[tokio::test]
@@ -350,9 +310,7 @@ async fn a_full_house_issues_nothing_and_goes_on_redeeming_and_revoking() {
     assert_eq!(answer.header("retry-after"), Some("60"));
     let path = format!("/password-tokens/{}", tokens[3]);
     assert_eq!(app.delete(&path).await.status, StatusCode::NO_CONTENT);
-    app.redeem(&tokens[0])
-        .await
-        .assert_problem(409, "token_used");
+    app.redeem(&tokens[0]).await.assert_problem(409, "token_used");
 }
 
 #[tokio::test]
