@@ -1,1 +1,218 @@
-//! To come.
+//! The real program, as somebody uses it who has not read its source: the first minute, and the
+//! command line itself. Below it, one file for each kind of command.
+
+mod client;
+mod keys;
+mod settings;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use clap::CommandFactory as _;
+use resetd::cli::Cli;
+use serde_json::{Value, json};
+
+use crate::server::{Server, resetd};
+use crate::vectors::private_keys;
+
+/// A key of the right form that no server knows.
+const STRANGE_KEY: &str = "rsk_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+#[test]
+fn the_first_run_makes_a_key_and_prints_a_line_that_works_when_pasted() {
+    let server = Server::start();
+    let kid = word_after(&server.banner, "made the first key ");
+    let keys = server.folder.path().join("keys");
+    assert_eq!(mode(&keys), 0o700);
+    assert_eq!(mode(&keys.join(format!("{kid}.jwk"))), 0o600);
+
+    let (_, curl) = server.banner.split_once("make a token:\n\n").unwrap();
+    let answer = tell(Command::new("bash").args(["-c", curl]), 0);
+    let answer: Value = serde_json::from_str(&answer.out).unwrap();
+    assert_eq!(answer["username"], "alice@example.com");
+
+    let export = server.banner.lines().find(|line| line.contains("export "));
+    let script = format!("{}; \"$0\" issue bob --output json", export.unwrap());
+    let program = env!("CARGO_BIN_EXE_resetd");
+    let answer = tell(Command::new("bash").args(["-c", &script, program]), 0);
+    assert!(answer.json()["token"].is_string());
+}
+
+#[test]
+fn a_second_run_uses_the_key_of_the_first() {
+    let first = Server::start();
+    let kid = word_after(&first.banner, "made the first key ");
+    let (status, folder) = first.stop();
+    assert!(status.success());
+    let second = Server::start_in(folder, "", &[]);
+    assert!(!second.banner.contains("made the first key"));
+    let keys = tell(second.client().args(["keys", "list", "-o", "json"]), 0).json();
+    assert_eq!(keys[0]["kid"], kid.as_str());
+}
+
+#[test]
+fn a_token_from_before_a_restart_is_refused_with_a_reason_of_its_own() {
+    let config = "[token]\nissuer = \"https://reset.example.com\"\n";
+    let first = Server::start_with(config, &[]);
+    let token = issue(&first, "alice");
+    let (_, folder) = first.stop();
+    let second = Server::start_in(folder, config, &[]);
+    let told = tell(second.client().args(["redeem", &token, "-o", "json"]), 1);
+    assert_eq!(told.json()["code"], "token_predates_start");
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_in_one_line_and_nothing_is_written() {
+    let server = Server::start();
+    let address = server.address();
+    let folder = tempfile::tempdir().unwrap();
+    let told = tell(resetd(folder.path()).args(["serve", "--listen", address]), 2);
+    assert_eq!(
+        told.err,
+        format!(
+            "resetd: cannot listen on {address}: Address already in use (os error 98); choose another address: --listen 127.0.0.1:0 takes any free port\n"
+        )
+    );
+    assert_eq!((told.out.as_str(), contents(folder.path()).len()), ("", 0));
+}
+
+#[test]
+fn the_definition_of_the_command_line_is_sound() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_help_that_holds_no_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut commands = vec![(Cli::command(), Vec::new())];
+    let mut seen = 0;
+    while let Some((command, path)) = commands.pop() {
+        let mut program = resetd(folder.path());
+        program.env("RESETD_API_KEY", STRANGE_KEY);
+        let told = tell(program.args(&path).arg("--help"), 0);
+        assert!(told.out.contains("Usage: resetd"), "{path:?}");
+        assert!(!told.out.contains(STRANGE_KEY), "{path:?}");
+        assert_eq!(told.err, "", "{path:?}");
+        seen += 1;
+        for inner in command.get_subcommands() {
+            let path = [&path[..], &[inner.get_name().to_owned()]].concat();
+            commands.push((inner.clone(), path));
+        }
+    }
+    assert!(seen >= 18, "only {seen} commands");
+}
+
+#[test]
+fn a_wrong_use_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [
+        &[][..],
+        &["fly"],
+        &["revoke"],
+        &["revoke", "a.b.c", "--user", "alice"],
+        &["revoke", "a.b.c", "--before", "now"],
+        &["verify", "a.b.c", "--at", "tomorrow"],
+        &["verify", "a.b.c", "--leeway", "many"],
+        &["verify", "a.b.c", "--leeway", "61"],
+        &["verify", "a.b.c", "--jwks", "a", "--keys", "b"],
+        &["verify", "-"],
+        &["redeem", "-"],
+        &["inspect", "-"],
+        &["config", "show", "-o", "xml"],
+        &["callers", "add", "--name", "web"],
+    ] {
+        let told = tell(resetd(folder.path()).args(arguments), 2);
+        assert_eq!(told.out, "", "{arguments:?}");
+        assert!(!told.err.contains("panicked"), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_changes_nothing_about_how_a_command_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = json!({ "keys": private_keys() }).to_string();
+    fs::write(folder.path().join("jwks.json"), keys).unwrap();
+    for (arguments, code) in [
+        (&["config", "show"][..], 0),
+        (&["--help"], 0),
+        (&["verify", "a.b.c", "--jwks", "jwks.json"], 1),
+        (&["keys", "list", "--keys", "nowhere"], 2),
+    ] {
+        let (reader, writer) = io::pipe().unwrap();
+        drop(reader);
+        let closed = || Stdio::from(writer.try_clone().unwrap());
+        // Also where not even a complaint can be written. A panic would end with 101.
+        for errors in [Stdio::null(), closed()] {
+            let mut command = resetd(folder.path());
+            command.args(arguments).stdout(closed()).stderr(errors);
+            let status = command.status().unwrap();
+            assert_eq!(status.code(), Some(code), "{arguments:?}");
+        }
+    }
+}
+
+/// How a command ended.
+struct Told {
+    out: String,
+    err: String,
+}
+
+impl Told {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.out).expect(&self.out)
+    }
+}
+
+/// Runs a command without input and fails unless it ends with this code.
+#[track_caller]
+fn tell(command: &mut Command, code: i32) -> Told {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let told = Told {
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    };
+    assert_eq!(output.status.code(), Some(code), "{command:?}\n{}{}", told.out, told.err);
+    told
+}
+
+fn word_after(text: &str, mark: &str) -> String {
+    let (_, rest) = text.split_once(mark).unwrap();
+    rest.split_whitespace().next().unwrap().to_owned()
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Every file below a folder, by its path from there, with what it holds.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = vec![folder.into()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn issue(server: &Server, username: &str) -> String {
+    issue_with(server, &[username])
+}
+
+fn issue_with(server: &Server, arguments: &[&str]) -> String {
+    let mut command = server.client();
+    let told = tell(command.args(["--output", "json", "issue"]).args(arguments), 0);
+    told.json()["token"].as_str().unwrap().to_owned()
+}

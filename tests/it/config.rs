@@ -1,1 +1,583 @@
-//! To come.
+//! Settings: the documented defaults are the ones in force, each layer covers the one below, and
+//! every mistake is refused with its place, what was wanted and what was found.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use resetd::config::{Config, ConfigError, DEFAULTS, Layers, LogFormat};
+use resetd::domain::caller::{KeyHash, Scope, api_key};
+use resetd::domain::policy::Lifetime;
+use resetd_verify::Algorithm;
+use tempfile::TempDir;
+use tracing::level_filters::LevelFilter;
+
+use crate::server::{run, stderr};
+
+/// Every setting there is, with its documented default.
+const SETTINGS: [(&str, &str); 22] = [
+    ("keys.algorithm", r#""ES256""#),
+    ("keys.directory", r#""keys""#),
+    ("keys.jwks_max_age_seconds", "300"),
+    ("log.format", r#""auto""#),
+    ("log.level", r#""info""#),
+    ("server.body_timeout_seconds", "5"),
+    ("server.header_timeout_seconds", "10"),
+    ("server.listen", r#""127.0.0.1:8080""#),
+    ("server.max_body_bytes", "65536"),
+    ("server.max_connection_seconds", "300"),
+    ("server.max_connections", "1024"),
+    ("server.shutdown_seconds", "10"),
+    ("state.capacity", "1000000"),
+    ("state.directory", r#""state""#),
+    ("state.durability", r#""guard""#),
+    ("token.audience", r#""resetd""#),
+    ("token.issuer", r#""""#),
+    ("token.leeway_seconds", "0"),
+    ("token.lifetime_seconds", "900"),
+    ("token.max_lifetime_seconds", "86400"),
+    ("token.min_lifetime_seconds", "60"),
+    ("token.supersede", "true"),
+];
+
+/// A hash that is the hash of something.
+const HASH: &str = "a44efcc3e13b07e60b5db919d97f84f8fd1d95808d6625e979ba12b3321b6bb9";
+
+#[test]
+fn config_toml_has_every_setting_and_no_other() {
+    let layers = Layers::defaults().unwrap();
+    let found: Vec<_> =
+        layers.values().into_iter().map(|(key, value)| (key, value.to_string())).collect();
+    let wanted = SETTINGS.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(found, wanted);
+    // It is read without a default of serde's and without an unknown member: nothing is missing.
+    Config::from_layers(&layers).unwrap();
+}
+
+#[test]
+fn config_toml_says_what_every_setting_means() {
+    let lines: Vec<_> = DEFAULTS.lines().collect();
+    let settings = lines.iter().enumerate().filter(|(_, line)| {
+        let first = line.chars().next();
+        first.is_some_and(|first| first.is_ascii_lowercase())
+    });
+    for (at, setting) in settings {
+        let mut above = lines[..at].iter().rev();
+        let beside = above.find(|line| line.starts_with(['#', '[']) || line.is_empty());
+        assert!(beside.unwrap().starts_with('#'), "{setting}");
+    }
+}
+
+#[test]
+fn the_documented_defaults_are_in_force() {
+    let config = Setup::new().config("").unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.max_connections, 1024);
+    assert_eq!(config.server.header_timeout, seconds(10));
+    assert_eq!(config.server.body_timeout, seconds(5));
+    assert_eq!(config.server.max_connection_age, seconds(300));
+    assert_eq!(config.server.max_body_bytes, 65_536);
+    assert_eq!(config.server.shutdown, seconds(10));
+    assert_eq!(config.log.level, LevelFilter::INFO);
+    assert_eq!(config.log.format, LogFormat::Auto);
+    assert_eq!(config.policy.issuer, "http://127.0.0.1:8080");
+    assert!(config.issuer_is_address);
+    assert_eq!(config.policy.audience, "resetd");
+    let (default, min, max) = (900, 60, 86_400);
+    assert_eq!(config.policy.lifetime, Lifetime { default, min, max });
+    assert_eq!(config.policy.leeway, 0);
+    assert!(config.policy.supersede);
+    assert_eq!(config.keys.directory, Path::new("keys"));
+    assert!(config.keys.is_default_directory);
+    assert_eq!(config.keys.algorithm, Algorithm::Es256);
+    assert_eq!(config.keys.jwks_max_age, 300);
+    assert_eq!(config.state.directory, Path::new("state"));
+    assert_eq!(config.state.capacity, 1_000_000);
+    assert!(config.callers.is_empty());
+}
+
+#[test]
+fn the_caller_that_stands_in_config_toml_as_a_comment_can_be_used() {
+    let (_, example) = DEFAULTS.split_once("\n# [[callers]]").unwrap();
+    let example: String = example
+        .lines()
+        .map(|line| line.strip_prefix("# ").unwrap_or(line))
+        .filter(|line| !line.starts_with("key_file"))
+        .map(|line| line.replace("<64 hexadecimal digits>", HASH) + "\n")
+        .collect();
+    let config = Setup::new().config(&format!("[[callers]]\n{example}")).unwrap();
+    let [caller] = config.callers.as_slice() else {
+        panic!("wanted one caller: {example}");
+    };
+    assert_eq!(caller.name, "web");
+    assert_eq!(caller.scopes, [Scope::Issue, Scope::Check, Scope::Redeem, Scope::Revoke]);
+}
+
+#[test]
+fn a_file_covers_the_defaults_a_variable_the_file_and_a_flag_the_variable() {
+    let setup = Setup::new();
+    let file = setup.write("[server]\nlisten = \"127.0.0.1:1\"\n");
+    let variable = ("RESETD_SERVER_LISTEN".to_owned(), "127.0.0.1:2".to_owned());
+    let mut layers = Layers::defaults().unwrap();
+    let mut seen = Vec::new();
+    let mut look = |layers: &Layers| {
+        let config = Config::from_layers(layers).unwrap();
+        let origin = layers.origin("server.listen").to_string();
+        seen.push((config.server.listen.port(), setup.plain(&origin)));
+    };
+    look(&layers);
+    layers.add_file(&file).unwrap();
+    look(&layers);
+    layers.add_variables([variable].into_iter()).unwrap();
+    look(&layers);
+    layers.add_flag("--listen", "server.listen", "127.0.0.1:3").unwrap();
+    look(&layers);
+    let wanted = [
+        (8080, "default"),
+        (1, "settings.toml:2"),
+        (2, "environment variable RESETD_SERVER_LISTEN"),
+        (3, "flag --listen"),
+    ];
+    assert_eq!(seen, wanted.map(|(port, origin)| (port, origin.to_owned())));
+}
+
+#[test]
+fn a_file_needs_only_what_differs() {
+    let config = Setup::new().config("[token]\nlifetime_seconds = 120\n").unwrap();
+    let (default, min, max) = (120, 60, 86_400);
+    assert_eq!(config.policy.lifetime, Lifetime { default, min, max });
+}
+
+#[test]
+fn every_setting_can_be_given_by_a_variable() {
+    for (key, default) in SETTINGS {
+        let name = format!("RESETD_{}", key.replace('.', "_").to_uppercase());
+        let value = default.trim_matches('"').to_owned();
+        let mut layers = Layers::defaults().unwrap();
+        layers.add_variables([(name.clone(), value)].into_iter()).unwrap();
+        let origin = layers.origin(key).to_string();
+        assert_eq!(origin, format!("environment variable {name}"));
+        Config::from_layers(&layers).unwrap();
+    }
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_refused_with_the_one_it_may_have_meant() {
+    let cases = [
+        (
+            "RESETD_SERVER_LISTN",
+            "127.0.0.1:1",
+            "environment variable RESETD_SERVER_LISTN: no such setting; did you mean RESETD_SERVER_LISTEN?",
+        ),
+        (
+            "RESETD_TOKEN_LIFETIME_SECOND",
+            "900",
+            "environment variable RESETD_TOKEN_LIFETIME_SECOND: no such setting; did you mean RESETD_TOKEN_LIFETIME_SECONDS?",
+        ),
+        (
+            "RESETD_SOMETHING_ELSE",
+            "1",
+            "environment variable RESETD_SOMETHING_ELSE: no such setting",
+        ),
+        (
+            "RESETD_TOKEN_LIFETIME_SECONDS",
+            "15m",
+            "environment variable RESETD_TOKEN_LIFETIME_SECONDS: token.lifetime_seconds: wanted a whole number, found \"15m\"",
+        ),
+        (
+            "RESETD_TOKEN_SUPERSEDE",
+            "yes",
+            "environment variable RESETD_TOKEN_SUPERSEDE: token.supersede: wanted true or false, found \"yes\"",
+        ),
+        (
+            "RESETD_STATE_CAPACITY",
+            "0",
+            "environment variable RESETD_STATE_CAPACITY: state.capacity: wanted 1 to 1000000000, found 0",
+        ),
+    ];
+    for (name, value, wanted) in cases {
+        assert_eq!(with_variable(name, value).unwrap_err().to_string(), wanted);
+    }
+}
+
+#[test]
+fn variables_of_the_command_line_and_of_other_programs_are_no_settings() {
+    for name in [
+        "RESETD_CONFIG",
+        "RESETD_URL",
+        "RESETD_API_KEY",
+        "RESETD_OUTPUT",
+        "RESETD_SERVICE_HOST",
+        "RESETD_PORT_8080_TCP_ADDR",
+        "RESET_SERVER_LISTEN",
+        "PATH",
+    ] {
+        with_variable(name, "anything").unwrap();
+    }
+}
+
+#[test]
+fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
+    let setup = Setup::new();
+    for (text, wanted) in MISTAKES {
+        let error = setup.config(text).map(drop).unwrap_err();
+        let found = setup.plain(&error.to_string());
+        assert_eq!(found, format!("settings.toml:{wanted}"), "in {text:?}");
+    }
+}
+
+/// Each with the message that it gets, from the line number on.
+const MISTAKES: [(&str, &str); 41] = [
+    // Not TOML.
+    ("[token\n", "1: unclosed table, expected `]`"),
+    ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
+    // No such setting.
+    (
+        "[tokens]\n",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `log`, `token`, `keys`, `state`, `callers`",
+    ),
+    (
+        "[log]\n\n# a comment\ncolour = true\n",
+        "4: log.colour: unknown field `colour`, expected `level` or `format`",
+    ),
+    ("log.colour = true\n", "1: log.colour: unknown field `colour`, expected `level` or `format`"),
+    (
+        "\nlog = { level = \"info\", colour = true }\n",
+        "2: log.colour: unknown field `colour`, expected `level` or `format`",
+    ),
+    // Of another type.
+    ("token = 5\n", "1: token: invalid type: integer `5`, expected a section"),
+    (
+        "[token]\nlifetime_seconds = \"60\"\n",
+        "2: token.lifetime_seconds: invalid type: string \"60\", wanted a whole number, 0 or more",
+    ),
+    (
+        "[token]\r\nlifetime_seconds = -60\r\n",
+        "2: token.lifetime_seconds: invalid value: integer `-60`, wanted a whole number, 0 or more",
+    ),
+    (
+        "[token]\nlifetime_seconds = 60.5\n",
+        "2: token.lifetime_seconds: invalid type: floating point `60.5`, wanted a whole number, 0 or more",
+    ),
+    (
+        "[token]\nsupersede = \"true\"\n",
+        "2: token.supersede: invalid type: string \"true\", expected a boolean",
+    ),
+    ("[callers]\nname = \"web\"\n", "1: callers: invalid type: map, expected a sequence"),
+    ("callers = [5]\n", "1: callers.0: invalid type: integer `5`, expected a caller"),
+    // Out of range.
+    ("[server]\nmax_connections = 0\n", "2: server.max_connections: wanted 1 to 16777216, found 0"),
+    (
+        "[server]\nheader_timeout_seconds = 0\n",
+        "2: server.header_timeout_seconds: wanted 1 to 86400, found 0",
+    ),
+    (
+        "[server]\nbody_timeout_seconds = 86401\n",
+        "2: server.body_timeout_seconds: wanted 1 to 86400, found 86401",
+    ),
+    (
+        "[server]\nmax_body_bytes = 16777217\n",
+        "2: server.max_body_bytes: wanted 1 to 16777216, found 16777217",
+    ),
+    ("[token]\nleeway_seconds = 61\n", "2: token.leeway_seconds: wanted 0 to 60, found 61"),
+    (
+        "[token]\nmax_lifetime_seconds = 86401\n",
+        "2: token.max_lifetime_seconds: wanted 1 to 86400, found 86401",
+    ),
+    (
+        "[token]\nmin_lifetime_seconds = 0\n",
+        "2: token.min_lifetime_seconds: wanted 1 to 86400, found 0",
+    ),
+    (
+        "[keys]\njwks_max_age_seconds = 0\n",
+        "2: keys.jwks_max_age_seconds: wanted 1 to 86400, found 0",
+    ),
+    ("[state]\ncapacity = 0\n", "2: state.capacity: wanted 1 to 1000000000, found 0"),
+    // Another word.
+    (
+        "[server]\nlisten = \"localhost:8080\"\n",
+        "2: server.listen: wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", found \"localhost:8080\"",
+    ),
+    (
+        "[log]\nlevel = \"loud\"\n",
+        "2: log.level: wanted error, warn, info, debug or trace, found \"loud\"",
+    ),
+    ("[log]\nformat = \"xml\"\n", "2: log.format: wanted auto, pretty or json, found \"xml\""),
+    (
+        "[keys]\nalgorithm = \"RS256\"\n",
+        "2: keys.algorithm: wanted ES256 or EdDSA, found \"RS256\"",
+    ),
+    ("[keys]\ndirectory = \"\"\n", "2: keys.directory: wanted a folder, found nothing"),
+    ("[state]\ndurability = \"hope\"\n", "2: state.durability: wanted \"guard\", found \"hope\""),
+    (
+        "[token]\naudience = \"\"\n",
+        "2: token.audience: wanted 1 to 256 bytes without control characters",
+    ),
+    // A contradiction.
+    (
+        "[token]\nmin_lifetime_seconds = 600\nmax_lifetime_seconds = 300\n",
+        "2: token.min_lifetime_seconds: is 600, more than token.max_lifetime_seconds, which is 300",
+    ),
+    (
+        "[token]\nlifetime_seconds = 59\n",
+        "2: token.lifetime_seconds: wanted 60 to 86400, as token.min_lifetime_seconds and token.max_lifetime_seconds say, found 59",
+    ),
+    // A caller that cannot be one.
+    ("[[callers]]\nname = \"web\"\n", "1: callers.0: missing field `scopes`"),
+    (
+        "[[callers]]\nname = \"web app\"\nscopes = [\"issue\"]\n",
+        "2: callers.0.name: wanted a name of 1 to 64 characters A-Z a-z 0-9 . _ -",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = []\n",
+        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, found none",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"fly\"]\n",
+        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, found \"fly\"",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"issue\"]\n",
+        "3: callers.0.scopes: \"issue\" stands there twice",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\ntenant = \"acme\"\n",
+        "4: callers.0.tenant: no tenant \"acme\" is configured, there is \"default\"",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey = \"rsk_\"\n",
+        "4: callers.0.key: unknown field `key`, expected one of `name`, `scopes`, `tenant`, `key_sha256`, `key_file`",
+    ),
+    (
+        "\n[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\n",
+        "2: callers.0: wanted exactly one of key_sha256 and key_file",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey_sha256 = \"00\"\nkey_file = \"key\"\n",
+        "1: callers.0: wanted exactly one of key_sha256 and key_file",
+    ),
+    (
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey_sha256 = \"00\"\n",
+        "4: callers.0.key_sha256: wanted the 64 hexadecimal digits of the key's SHA-256",
+    ),
+];
+
+#[test]
+fn an_issuer_is_an_https_url_or_http_on_a_loopback_address() {
+    let setup = Setup::new();
+    let text = |issuer: &str| format!("[token]\nissuer = \"{issuer}\"\n");
+    for issuer in [
+        "https://reset.example.com",
+        "https://reset.example.com:8443/tenants/a",
+        "http://127.0.0.1:8080",
+        "http://[::1]:8080",
+        "http://localhost",
+    ] {
+        let config = setup.config(&text(issuer)).unwrap();
+        assert_eq!(config.policy.issuer, issuer);
+    }
+    for issuer in [
+        "http://reset.example.com",
+        "http://127.0.0.1.example.com",
+        "http://localhost.example.com",
+        "https://reset.example.com/",
+        "https://reset.example.com/a/",
+        "https://reset.example.com?tenant=a",
+        "https://reset.example.com#a",
+        "https://user@reset.example.com",
+        "ftp://reset.example.com",
+        "reset.example.com",
+        "/reset",
+        " https://reset.example.com",
+        &format!("https://{}", "a".repeat(256)),
+    ] {
+        let error = setup.config(&text(issuer)).map(drop).unwrap_err();
+        assert_eq!(
+            setup.plain(&error.to_string()),
+            format!(
+                "settings.toml:2: token.issuer: wanted an https URL (http only on a loopback address) without query or trailing slash, found {issuer:?}"
+            )
+        );
+    }
+}
+
+#[test]
+fn on_an_address_that_others_reach_an_issuer_must_be_named() {
+    for listen in ["0.0.0.0:8080", "192.0.2.1:8080", "[::]:8080"] {
+        let error = Setup::new()
+            .config(&format!("[server]\nlisten = \"{listen}\"\n"))
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "default: token.issuer: must be set, since server.listen is {listen}, which is no loopback address: wanted the https URL under which others reach this service"
+            )
+        );
+    }
+}
+
+#[test]
+fn on_an_address_that_others_reach_no_caller_is_made_up() {
+    let setup = Setup::new();
+    setup.write("[server]\nlisten = \"0.0.0.0:0\"\n[token]\nissuer = \"https://a.example\"\n");
+    let output = run(setup.0.path(), &["--config", "settings.toml", "serve"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        stderr(&output),
+        "resetd: no caller is configured, and 0.0.0.0:0 is no loopback address; make one: resetd callers add --name web --scopes issue,check,redeem,revoke\n"
+    );
+    assert!(output.stdout.is_empty());
+    assert!(!setup.0.path().join("keys").exists());
+}
+
+#[test]
+fn two_callers_have_neither_one_name_nor_one_key() {
+    let setup = Setup::new();
+    let caller = |name: &str, hash: &str| {
+        format!("[[callers]]\nname = \"{name}\"\nscopes = [\"issue\"]\nkey_sha256 = \"{hash}\"\n")
+    };
+    let other = HASH.replace('a', "b");
+    let twin = HASH.to_uppercase();
+    for (second, wanted) in [
+        (
+            caller("web", &other),
+            "settings.toml:6: callers.1.name: \"web\" is the name of an earlier caller",
+        ),
+        (
+            caller("app", &twin),
+            "settings.toml:5: callers.1: has the key of an earlier caller; make one: resetd callers add",
+        ),
+    ] {
+        let text = caller("web", HASH) + &second;
+        let error = setup.config(&text).map(drop).unwrap_err();
+        assert_eq!(setup.plain(&error.to_string()), wanted);
+    }
+    let both = setup.config(&(caller("web", HASH) + &caller("app", &other)));
+    assert_eq!(both.unwrap().callers.as_slice().len(), 2);
+}
+
+#[test]
+fn a_key_file_holds_one_key_and_at_most_the_newline_that_editors_leave() {
+    let setup = Setup::new();
+    let key = api_key([7; 32]);
+    let (key, file) = (key.expose(), setup.0.path().join("key"));
+    let config = || setup.config(&caller_with_file(&file));
+    for good in [key.to_owned(), format!("{key}\n")] {
+        fs::write(&file, good).unwrap();
+        let callers = config().unwrap().callers;
+        assert_eq!(callers.as_slice()[0].key_hash, KeyHash::of(key));
+    }
+    for (bad, length) in [
+        (String::new(), 0),
+        (format!("{}\n{}", &key[..30], &key[30..]), 57),
+        (format!("{key}\n\n"), 57),
+        (format!("{key}\r\n"), 57),
+        (format!(" {key}"), 57),
+        (format!("{key}\n{key}\n"), 113),
+    ] {
+        fs::write(&file, &bad).unwrap();
+        let error = setup.plain(&config().map(drop).unwrap_err().to_string());
+        assert_eq!(
+            error,
+            format!(
+                "settings.toml:4: callers.0.key_file: key: wanted one API key, rsk_ and 52 characters of a-z 2-7, and nothing else; found {length} bytes that are none"
+            ),
+            "{bad:?}"
+        );
+        assert!(!error.contains(&key[4..20]));
+    }
+}
+
+#[test]
+fn a_key_file_that_others_may_write_to_is_refused() {
+    let setup = Setup::new();
+    let file = setup.0.path().join("key");
+    fs::write(&file, api_key([7; 32]).expose()).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
+    let error = setup.config(&caller_with_file(&file)).map(drop).unwrap_err();
+    assert_eq!(
+        setup.plain(&error.to_string()),
+        "settings.toml:4: callers.0.key_file: key: others may write to it, so the key may be anybody's; mend it: chmod go-w key"
+    );
+}
+
+#[test]
+fn a_key_file_that_cannot_be_read_is_named() {
+    let setup = Setup::new();
+    for (file, reason) in [
+        ("nowhere", "No such file or directory (os error 2)"),
+        ("", "Is a directory (os error 21)"),
+    ] {
+        let path = setup.0.path().join(file);
+        let error = setup.config(&caller_with_file(&path)).map(drop).unwrap_err();
+        assert_eq!(
+            setup.plain(&error.to_string()),
+            format!("settings.toml:4: callers.0.key_file: {file}: {reason}")
+        );
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let setup = Setup::new();
+    fs::write(setup.0.path().join("bytes.toml"), b"\xff\n").unwrap();
+    for (file, reason) in [
+        ("nowhere.toml", "No such file or directory (os error 2)"),
+        (".", "Is a directory (os error 21)"),
+        ("bytes.toml", "stream did not contain valid UTF-8"),
+    ] {
+        let output = run(setup.0.path(), &["--config", file, "config", "check"]);
+        assert_eq!(output.status.code(), Some(2));
+        assert_eq!(stderr(&output), format!("resetd: {file}: {reason}\n"));
+    }
+}
+
+#[test]
+fn a_mistake_in_the_file_is_told_although_a_variable_covers_it() {
+    let setup = Setup::new();
+    let mut layers = Layers::defaults().unwrap();
+    let file = setup.write("[token]\nlifetime_seconds = \"900\"\n");
+    let error = layers.add_file(&file).unwrap_err().to_string();
+    assert!(setup.plain(&error).starts_with("settings.toml:2: "));
+}
+
+/// A folder for a file of settings.
+struct Setup(TempDir);
+
+impl Setup {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn write(&self, text: &str) -> std::path::PathBuf {
+        let path = self.0.path().join("settings.toml");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// What this file makes of the defaults.
+    fn config(&self, text: &str) -> Result<Config, ConfigError> {
+        let mut layers = Layers::defaults()?;
+        layers.add_file(&self.write(text))?;
+        Config::from_layers(&layers)
+    }
+
+    /// A message without the name of the folder.
+    fn plain(&self, message: &str) -> String {
+        message.replace(&format!("{}/", self.0.path().display()), "")
+    }
+}
+
+fn with_variable(name: &str, value: &str) -> Result<Config, ConfigError> {
+    let mut layers = Layers::defaults()?;
+    layers.add_variables([(name.to_owned(), value.to_owned())].into_iter())?;
+    Config::from_layers(&layers)
+}
+
+fn caller_with_file(file: &Path) -> String {
+    let file = file.display();
+    format!("[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey_file = \"{file}\"\n")
+}
