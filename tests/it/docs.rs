@@ -1,1 +1,307 @@
-//! To come.
+//! What the documents say is true: every command of the README is run and prints what stands there,
+//! every problem is documented, and every link leads to a file.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use clap::CommandFactory as _;
+use resetd::cli::Cli;
+use resetd::domain::caller::Scope;
+use resetd::domain::time::from_rfc3339;
+use resetd::http::REGISTRY;
+use tempfile::TempDir;
+
+use crate::server::{PATIENCE, resetd};
+
+/// Where the README's server listens; the one that is tested listens elsewhere.
+const ADDRESS: &str = "127.0.0.1:8080";
+/// Where the README's reader puts the key that their own server printed.
+const API_KEY: &str = "rsk_…";
+
+#[test]
+fn every_command_of_the_readme_prints_what_stands_there() {
+    let steps = steps(&read("README.md"));
+    assert!(steps.len() >= 12, "only {} commands", steps.len());
+    let mut session = Session::start();
+    let mut failures = Vec::new();
+    for step in &steps {
+        let found = mask(&session.run(&step.command));
+        if found != mask(&step.output) {
+            let Step { command, output } = step;
+            failures.push(format!("$ {command}\n-- wanted\n{output}\n-- found\n{found}\n"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_two_commands_at_the_top_start_it_and_test_it_as_is_done_here() {
+    let readme = read("README.md");
+    let first = blocks(&readme, "sh").remove(0);
+    let commands: Vec<_> =
+        first.lines().map(|line| line.split('#').next().unwrap().trim()).collect();
+    let [start, test] = commands[..] else {
+        panic!("wanted two commands, found {commands:?}");
+    };
+    assert_eq!(start, steps(&readme)[0].command);
+    let ci = read(".ci/run");
+    let is_run = |line: &str| line.ends_with(test) || line.ends_with(&format!("{test} --locked"));
+    assert!(ci.lines().any(is_run), "{test} does not stand in .ci/run");
+}
+
+#[test]
+fn the_readme_names_every_command_and_every_scope() {
+    let readme = read("README.md");
+    let mut commands = vec![(Cli::command(), "resetd".to_owned())];
+    while let Some((command, path)) = commands.pop() {
+        let mut inner = command.get_subcommands().peekable();
+        if inner.peek().is_none() {
+            assert!(readme.contains(&format!("`{path}")), "{path}");
+        }
+        commands.extend(inner.map(|inner| (inner.clone(), format!("{path} {}", inner.get_name()))));
+    }
+    for scope in Scope::ALL {
+        assert!(readme.contains(&format!("| `{scope}` |")), "{scope}");
+    }
+}
+
+#[test]
+fn every_problem_has_its_section_with_status_and_title_and_no_other_has() {
+    let text = read("docs/problems.md");
+    let found: Vec<_> = text
+        .split("\n## ")
+        .skip(1)
+        .map(|section| section.lines().take(2).collect::<Vec<_>>().join("\n"))
+        .collect();
+    let wanted: Vec<_> = REGISTRY
+        .iter()
+        .map(|kind| format!("{}\n{}: {}", kind.code(), kind.status(), kind.title()))
+        .collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn every_link_inside_the_repository_leads_to_a_file() {
+    let mut seen = 0;
+    for document in [
+        "README.md",
+        "ARCHITECTURE.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs/problems.md",
+        "keys/README.md",
+    ] {
+        let folder = root().join(document).parent().unwrap().to_owned();
+        for link in links(&read(document)) {
+            assert!(folder.join(&link).exists(), "{document}: {link}");
+            seen += 1;
+        }
+    }
+    assert!(seen >= 5, "only {seen} links");
+}
+
+/// A command and what stands below it.
+struct Step {
+    command: String,
+    output: String,
+}
+
+/// The commands of all `console` blocks. One that ends with a backslash goes on in the next line.
+fn steps(document: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for block in blocks(document, "console") {
+        let mut is_command = false;
+        for line in block.lines() {
+            if let Some(command) = line.strip_prefix("$ ") {
+                let (command, output) = (command.into(), String::new());
+                steps.push(Step { command, output });
+                is_command = true;
+            } else {
+                let step = steps.last_mut().unwrap();
+                let text = if is_command { &mut step.command } else { &mut step.output };
+                text.push_str(if text.is_empty() { "" } else { "\n" });
+                text.push_str(line);
+            }
+            is_command &= line.ends_with('\\');
+        }
+    }
+    steps
+}
+
+/// The fenced blocks in this language.
+fn blocks(document: &str, language: &str) -> Vec<String> {
+    let fence = format!("```{language}\n");
+    let rest = document.split(&fence).skip(1);
+    rest.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The targets of links that are no URLs, without their fragments.
+fn links(document: &str) -> Vec<String> {
+    let targets = document.split("](").skip(1);
+    targets
+        .map(|rest| rest.split([')', '#']).next().unwrap().to_owned())
+        .filter(|target| !target.is_empty() && !target.contains("://"))
+        .collect()
+}
+
+/// Takes out what is different in every run: tokens, API keys, the names of keys, tokens and
+/// requests, and times. In the README the first two may be cut short with an ellipsis.
+fn mask(text: &str) -> String {
+    let in_word = |c: char| c.is_ascii_alphanumeric() || "-_.:…".contains(c);
+    let mut masked = String::new();
+    let mut rest = text.trim();
+    while let Some(first) = rest.chars().next() {
+        let end = if in_word(first) {
+            rest.find(|c| !in_word(c)).unwrap_or(rest.len())
+        } else {
+            first.len_utf8()
+        };
+        let (word, after) = rest.split_at(end);
+        masked.push_str(match word {
+            token if token.starts_with("eyJ") => "(token)",
+            key if key.starts_with("rsk_") => "(API key)",
+            time if from_rfc3339(time).is_some() => "(time)",
+            name if is_base64url(name, 43) => "(key)",
+            name if is_base64url(name, 22) => "(token id)",
+            id if is_base32(id, 16) => "(request id)",
+            other => other,
+        });
+        rest = after;
+    }
+    masked
+}
+
+fn is_base64url(word: &str, length: usize) -> bool {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    word.len() == length && word.bytes().all(allowed)
+}
+
+fn is_base32(word: &str, length: usize) -> bool {
+    let allowed = |b: u8| matches!(b, b'a'..=b'z' | b'2'..=b'7');
+    word.len() == length && word.bytes().all(allowed)
+}
+
+/// One bash in which the commands of the README mean what they mean to its reader, except that
+/// `serve` goes to the background, as into the reader's other terminal, and takes a free port.
+struct Session {
+    bash: Child,
+    stdin: Option<ChildStdin>,
+    stdout: BufReader<ChildStdout>,
+    /// What the server really has in the place of [`ADDRESS`] and [`API_KEY`].
+    address: String,
+    api_key: String,
+    _folder: TempDir,
+}
+
+impl Session {
+    /// Stands between the output of one command and of the next.
+    const MARK: &str = "--- done ---";
+
+    const PRELUDE: &str = r#"
+        exec 2>&1
+        trap 'kill $server' EXIT
+        cargo() {
+            [ "$1 $2 $3" = 'run --release --' ] && resetd "${@:4}"
+        }
+        resetd() {
+            if [ "$1" = serve ]; then serve; else "$program" "$@"; fi
+        }
+        serve() {
+            exec 3< <(exec "$program" serve 2> log.jsonl)
+            server=$!
+            while IFS= read -r -u 3 line; do
+                printf '%s\n' "$line"
+                # The last line of the banner.
+                case $line in *"-d '"*) return ;; esac
+            done
+            cat log.jsonl
+        }
+    "#;
+
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut clean = resetd(folder.path());
+        clean.env("RESETD_SERVER_LISTEN", "127.0.0.1:0");
+        let mut command = Command::new("timeout");
+        command
+            .args([&PATIENCE.as_secs().to_string(), "bash", "--norc"])
+            .current_dir(&folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        for (name, value) in clean.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut bash = command.spawn().unwrap();
+        let mut session = Self {
+            stdin: bash.stdin.take(),
+            stdout: BufReader::new(bash.stdout.take().unwrap()),
+            bash,
+            address: ADDRESS.into(),
+            api_key: API_KEY.into(),
+            _folder: folder,
+        };
+        session.send(&format!("program='{}'", env!("CARGO_BIN_EXE_resetd")));
+        session.send(Self::PRELUDE);
+        session
+    }
+
+    /// Runs one command and gives its output as the README would have it.
+    fn run(&mut self, command: &str) -> String {
+        let command = command.replace(ADDRESS, &self.address).replace(API_KEY, &self.api_key);
+        // The exit code of the command stays what the next one sees.
+        self.send(&format!("{command}\nstatus=$?; printf '\\n{}\\n'; (exit $status)", Self::MARK));
+        let output = self.read_to_mark();
+        if let Some((_, banner)) = output.split_once("resetd listens on http://") {
+            self.learn(banner);
+        }
+        output.replace(&self.address, ADDRESS)
+    }
+
+    /// Takes the address and the key from the banner. The commands that work offline get the
+    /// address as the server's configuration has it.
+    fn learn(&mut self, banner: &str) {
+        let (_, key) = banner.split_once("RESETD_API_KEY=").unwrap();
+        let first_line = |text: &str| text.lines().next().unwrap().to_owned();
+        (self.address, self.api_key) = (first_line(banner), first_line(key));
+        self.send(&format!("export RESETD_SERVER_LISTEN={}", self.address));
+    }
+
+    fn send(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        writeln!(stdin, "{text}").unwrap();
+    }
+
+    fn read_to_mark(&mut self) -> String {
+        let mut output = String::new();
+        loop {
+            let mut line = String::new();
+            let length = self.stdout.read_line(&mut line).unwrap();
+            assert!(length > 0, "the session ended early: {output}");
+            if line.trim_end() == Self::MARK {
+                return output;
+            }
+            output.push_str(&line);
+        }
+    }
+}
+
+impl Drop for Session {
+    /// At the end of its input bash ends, and takes the server with it.
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.bash.wait();
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(document: &str) -> String {
+    fs::read_to_string(root().join(document)).expect(document)
+}
