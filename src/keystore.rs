@@ -1,22 +1,22 @@
 //! `keys/` ⇄ [`Keyring`]: one private JWK per file, `*.jwk`, mode 0600. No other module touches the
 //! folder. The state of a key stands in its own members, so there is no index to go wrong.
 
+mod error;
+mod jwk;
+
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use resetd_verify::crypto::{self, KeyRejected, RsaAlgorithm, RsaPrivateMembers, SigningKey};
-use resetd_verify::json::{self, JsonError, Object};
-use resetd_verify::{Algorithm, JwkError, KeyId, PublicKey, Timestamp, member_bytes};
-use serde::Serialize;
-use signature::{Signer as _, Verifier as _};
+use resetd_verify::{Algorithm, KeyId, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::domain::keyring::{Key, KeyTimes, Keyring};
-use crate::domain::time::{from_rfc3339, to_rfc3339};
+use crate::domain::keyring::{Key, Keyring};
+
+pub use error::KeystoreError;
+
+use error::io_error;
 
 /// The ending of a key's file. Everything else in the folder is left alone.
 pub const FILE_EXTENSION: &str = "jwk";
@@ -34,119 +34,6 @@ pub struct Keystore {
 /// What the folder looked like, to see cheaply whether anything changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint(Vec<(PathBuf, u64, i64, i64)>);
-
-/// What is wrong with the folder or with one file, how it should be, and how to mend it.
-#[derive(Debug, thiserror::Error)]
-pub enum KeystoreError {
-    /// The folder does not exist.
-    #[error(
-        "{path}: there is no such folder of keys; make one with its first key: resetd keys generate --keys {path}"
-    )]
-    NoFolder {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// There is something else in its place.
-    #[error("{path}: is no folder; wanted the folder that holds the keys")]
-    NotAFolder {
-        /// What is there.
-        path: PathBuf,
-    },
-    /// The folder or a file cannot be read or written.
-    #[error("{path}: {error}")]
-    Io {
-        /// The folder or file.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        error: io::Error,
-    },
-    /// Someone other than the owner could read a key or change the folder.
-    #[error("{path}: has mode {found:04o}, wanted {wanted}; mend it: chmod {mend} {path}")]
-    TooOpen {
-        /// The folder or file.
-        path: PathBuf,
-        /// The mode found.
-        found: u32,
-        /// What the mode may be.
-        wanted: &'static str,
-        /// What `chmod` should be given.
-        mend: &'static str,
-    },
-    /// A key is no regular file of this folder.
-    #[error("{path}: is no regular file; put the key itself here, not a link to it")]
-    NotAFile {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file is too long to be a key.
-    #[error(
-        "{path}: has {found} bytes, a key has at most {MAX_FILE_BYTES}; move what is no key out of the folder"
-    )]
-    TooLong {
-        /// The file.
-        path: PathBuf,
-        /// Its size in bytes.
-        found: u64,
-    },
-    /// A file is not JSON; it may be cut off.
-    #[error("{path}: is no complete private JWK: {error}; put a whole copy in its place")]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where it stops being JSON.
-        #[source]
-        error: JsonError,
-    },
-    /// A member of the JWK is missing or wrong.
-    #[error("{path}: {error}")]
-    Jwk {
-        /// The file.
-        path: PathBuf,
-        /// The member and what it must be.
-        #[source]
-        error: JwkError,
-    },
-    /// The private half is not that of the public half, or is too weak.
-    #[error(
-        "{path}: the private members do not make a key: {error}; put a copy of the right key in its place"
-    )]
-    Rejected {
-        /// The file.
-        path: PathBuf,
-        /// ring's reason.
-        error: KeyRejected,
-    },
-    /// What the private half signs does not verify with the public half.
-    #[error(
-        "{path}: the private members do not sign for the public ones; put a copy of the right key in its place"
-    )]
-    Mismatch {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Two files hold one key.
-    #[error("{path} and {other}: hold the same key {kid}; remove one of them")]
-    Duplicate {
-        /// The later file.
-        path: PathBuf,
-        /// The earlier file.
-        other: PathBuf,
-        /// The key.
-        kid: KeyId,
-    },
-    /// A key of this kind must be imported.
-    #[error(
-        "{algorithm} keys cannot be made here; make an ES256 or EdDSA key, or put an RSA key into the folder as a private JWK"
-    )]
-    CannotGenerate {
-        /// What was asked for.
-        algorithm: Algorithm,
-    },
-    /// The system gave no random bytes.
-    #[error("the system gave no random bytes")]
-    NoRandomness,
-}
 
 impl Keystore {
     /// Names the folder. `retention` is how long in seconds a retired key must be trusted.
@@ -235,11 +122,8 @@ impl Keystore {
     ) -> Result<KeyId, KeystoreError> {
         self.create()?;
         self.check_folder()?;
-        let mut jwk = new_private_jwk(algorithm, created, not_before)?;
-        // Read back before it is written: the halves belong together, and it gets its name.
-        let kid = parse_key(&self.directory, &jwk.to_json(&self.directory)?)?.kid().clone();
-        jwk.kid = kid.to_string();
-        self.write(&kid, &jwk.to_json(&self.directory)?)?;
+        let (kid, text) = jwk::generate(&self.directory, algorithm, created, not_before)?;
+        self.write(&kid, &text)?;
         Ok(kid)
     }
 
@@ -294,11 +178,6 @@ impl Keystore {
     }
 }
 
-fn io_error(path: &Path) -> impl Fn(io::Error) -> KeystoreError {
-    let path = path.to_owned();
-    move |error| KeystoreError::Io { path: path.clone(), error }
-}
-
 fn read_key(path: &Path) -> Result<Key, KeystoreError> {
     let failed = io_error(path);
     let seen = fs::symlink_metadata(path).map_err(&failed)?;
@@ -322,150 +201,5 @@ fn read_key(path: &Path) -> Result<Key, KeystoreError> {
     }
     let mut text = Zeroizing::new(Vec::new());
     file.take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(&failed)?;
-    parse_key(path, &text)
-}
-
-fn parse_key(path: &Path, text: &[u8]) -> Result<Key, KeystoreError> {
-    let jwk = json::parse_object(text)
-        .map_err(|error| KeystoreError::Json { path: path.into(), error })?;
-    let faulty = |error| KeystoreError::Jwk { path: path.into(), error };
-    let public = PublicKey::from_jwk(&jwk).map_err(faulty)?;
-    if *public.kid() != public.thumbprint() {
-        return Err(faulty(JwkError::invalid(
-            "kid",
-            "the RFC 7638 thumbprint of the key; leave it out and it is",
-        )));
-    }
-    let times = KeyTimes {
-        created: time(&jwk, "created").and_then(required("created")).map_err(faulty)?,
-        not_before: time(&jwk, "not_before").and_then(required("not_before")).map_err(faulty)?,
-        retired_at: time(&jwk, "retired_at").map_err(faulty)?,
-        revoked_at: time(&jwk, "revoked_at").map_err(faulty)?,
-    };
-    let signing = private_half(path, &jwk, public.algorithm())?;
-    // Once, at load: some faulty RSA members are noticed only by signing.
-    if !signs_for(&signing, &public) {
-        return Err(KeystoreError::Mismatch { path: path.into() });
-    }
-    Ok(Key::new(public, signing, times))
-}
-
-fn signs_for(signing: &SigningKey, public: &PublicKey) -> bool {
-    const PROBE: &[u8] = b"resetd";
-    let signature = signing.try_sign(PROBE);
-    signature.is_ok_and(|signature| public.verifying_key().verify(PROBE, &signature).is_ok())
-}
-
-/// What the times in a key's file must be.
-const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
-
-fn time(jwk: &Object<'_>, name: &'static str) -> Result<Option<Timestamp>, JwkError> {
-    match jwk.member(name) {
-        None => Ok(None),
-        Some(value) => {
-            let time = value.as_str().and_then(from_rfc3339);
-            time.map(Some).ok_or(JwkError::invalid(name, TIME))
-        }
-    }
-}
-
-fn required(name: &'static str) -> impl Fn(Option<Timestamp>) -> Result<Timestamp, JwkError> {
-    move |time| time.ok_or(JwkError::invalid(name, TIME))
-}
-
-fn private_half(
-    path: &Path,
-    jwk: &Object<'_>,
-    algorithm: Algorithm,
-) -> Result<SigningKey, KeystoreError> {
-    let bytes = |name| {
-        member_bytes(jwk, name)
-            .map(Zeroizing::new)
-            .map_err(|error| KeystoreError::Jwk { path: path.into(), error })
-    };
-    let rsa = |algorithm| {
-        Ok(SigningKey::from_rsa(
-            algorithm,
-            &RsaPrivateMembers {
-                n: &bytes("n")?,
-                e: &bytes("e")?,
-                d: &bytes("d")?,
-                p: &bytes("p")?,
-                q: &bytes("q")?,
-                dp: &bytes("dp")?,
-                dq: &bytes("dq")?,
-                qi: &bytes("qi")?,
-            },
-        ))
-    };
-    match algorithm {
-        Algorithm::Es256 => {
-            let point = [&[4], &bytes("x")?[..], &bytes("y")?[..]].concat();
-            SigningKey::from_p256(&bytes("d")?, &point)
-        }
-        Algorithm::EdDsa => SigningKey::from_ed25519(&bytes("d")?, &bytes("x")?),
-        Algorithm::Rs256 => rsa(RsaAlgorithm::Rs256)?,
-        Algorithm::Ps256 => rsa(RsaAlgorithm::Ps256)?,
-    }
-    .map_err(|error| KeystoreError::Rejected { path: path.into(), error })
-}
-
-/// A key as it stands in its file (RFC 7517 §4, RFC 7518 §6.2, RFC 8037 §2).
-#[derive(Serialize)]
-struct PrivateJwk {
-    #[serde(skip_serializing_if = "String::is_empty")]
-    kid: String,
-    kty: &'static str,
-    crv: &'static str,
-    alg: Algorithm,
-    #[serde(rename = "use")]
-    key_use: &'static str,
-    created: String,
-    not_before: String,
-    x: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    y: Option<String>,
-    d: Zeroizing<String>,
-}
-
-impl PrivateJwk {
-    fn to_json(&self, path: &Path) -> Result<Zeroizing<Vec<u8>>, KeystoreError> {
-        serde_json::to_vec_pretty(self)
-            .map(Zeroizing::new)
-            .map_err(|error| io_error(path)(error.into()))
-    }
-}
-
-fn new_private_jwk(
-    algorithm: Algorithm,
-    created: Timestamp,
-    not_before: Timestamp,
-) -> Result<PrivateJwk, KeystoreError> {
-    let (kty, crv, d, x, y) = match algorithm {
-        Algorithm::Es256 => {
-            let (d, point) = crypto::generate_p256().map_err(|_| KeystoreError::NoRandomness)?;
-            ("EC", "P-256", d, point[1..33].to_vec(), Some(point[33..].to_vec()))
-        }
-        Algorithm::EdDsa => {
-            let (d, x) = crypto::generate_ed25519().map_err(|_| KeystoreError::NoRandomness)?;
-            ("OKP", "Ed25519", d, x, None)
-        }
-        Algorithm::Rs256 | Algorithm::Ps256 => {
-            return Err(KeystoreError::CannotGenerate { algorithm });
-        }
-    };
-    let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let d = Zeroizing::new(d);
-    Ok(PrivateJwk {
-        kid: String::new(),
-        kty,
-        crv,
-        alg: algorithm,
-        key_use: "sig",
-        created: to_rfc3339(created),
-        not_before: to_rfc3339(not_before),
-        x: encode(&x),
-        y: y.map(|y| encode(&y)),
-        d: Zeroizing::new(encode(&d)),
-    })
+    jwk::parse(path, &text)
 }

@@ -141,9 +141,13 @@ impl Revocations {
     /// Takes note of a token that is about to be handed out: with `supersede` it becomes the only
     /// live token of its user.
     pub fn admit(&self, policy: &Policy, claims: &Claims) {
-        write(&self.start).admit(claims);
-        if let Some(cutoff) = write(&self.tenants).get_mut(&policy.tenant) {
-            cutoff.admit(claims);
+        // Hardly ever so, and a lock for writing would have all requests wait for one another.
+        if read(&self.start).reaches(claims.iat) {
+            write(&self.start).admit(claims);
+        }
+        let reaches = |cutoff: &Cutoff| cutoff.reaches(claims.iat);
+        if read(&self.tenants).get(&policy.tenant).is_some_and(reaches) {
+            write(&self.tenants).entry(policy.tenant.clone()).or_default().admit(claims);
         }
         if policy.supersede {
             // Every token that this one replaces was admitted here and has its expiry in the entry,
