@@ -55,6 +55,8 @@ pub struct Server {
     pub header_timeout: Duration,
     /// Time for the whole body.
     pub body_timeout: Duration,
+    /// Time in which a client must take something more of its answer.
+    pub answer_timeout: Duration,
     /// Age at which a connection is asked to close.
     pub max_connection_age: Duration,
     /// Longest body in bytes.

@@ -75,6 +75,8 @@ impl Check<'_> {
                 .seconds("server.header_timeout_seconds", server.header_timeout_seconds)?,
             body_timeout: self
                 .seconds("server.body_timeout_seconds", server.body_timeout_seconds)?,
+            answer_timeout: self
+                .seconds("server.answer_timeout_seconds", server.answer_timeout_seconds)?,
             max_connection_age: self
                 .seconds("server.max_connection_seconds", server.max_connection_seconds)?,
             max_body_bytes: self.size("server.max_body_bytes", server.max_body_bytes)?,

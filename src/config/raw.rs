@@ -21,6 +21,7 @@ pub(super) struct RawServer {
     pub(super) max_connections: u64,
     pub(super) header_timeout_seconds: u64,
     pub(super) body_timeout_seconds: u64,
+    pub(super) answer_timeout_seconds: u64,
     pub(super) max_connection_seconds: u64,
     pub(super) max_body_bytes: u64,
     pub(super) shutdown_seconds: u64,

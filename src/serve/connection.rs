@@ -13,6 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 
 use crate::config::Server;
 use crate::http::{MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind};
@@ -99,11 +100,14 @@ async fn serve(
     mut stopping: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    // A client that does not read its answers would keep the connection for ever.
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(limits.answer_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app));
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return report(ended),
@@ -111,7 +115,6 @@ async fn serve(
         () = tokio::time::sleep(limits.max_connection_age) => {}
     }
     connection.as_mut().graceful_shutdown();
-    // A client that does not read its answer would keep the connection for ever.
     if let Ok(ended) = tokio::time::timeout(limits.shutdown, connection).await {
         report(ended);
     } else {

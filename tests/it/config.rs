@@ -16,12 +16,13 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 22] = [
+const SETTINGS: [(&str, &str); 23] = [
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
+    ("server.answer_timeout_seconds", "10"),
     ("server.body_timeout_seconds", "5"),
     ("server.header_timeout_seconds", "10"),
     ("server.listen", r#""127.0.0.1:8080""#),
@@ -77,6 +78,7 @@ fn the_documented_defaults_are_in_force() {
     assert_eq!(config.server.max_connections, 1024);
     assert_eq!(config.server.header_timeout, seconds(10));
     assert_eq!(config.server.body_timeout, seconds(5));
+    assert_eq!(config.server.answer_timeout, seconds(10));
     assert_eq!(config.server.max_connection_age, seconds(300));
     assert_eq!(config.server.max_body_bytes, 65_536);
     assert_eq!(config.server.shutdown, seconds(10));

@@ -215,7 +215,7 @@ fn a_client_that_sends_nothing_more_is_cut() {
 
 #[test]
 fn a_client_that_never_reads_its_answers_is_cut() {
-    let server = serve_with(&[("max_connection_seconds", 1), ("shutdown_seconds", 1)]);
+    let server = serve_with(&[("answer_timeout_seconds", 1)]);
     let stream = server.connect();
     stream.set_write_timeout(Some(Duration::from_millis(100))).unwrap();
     let requests = LIVE.repeat(1_000);
@@ -473,7 +473,8 @@ impl Chance {
 
 /// A server of which no time-out is ever reached, but for these settings.
 fn serve_with(settings: &[(&str, u64)]) -> Server {
-    let patient = ["header_timeout", "body_timeout", "max_connection", "shutdown"];
+    let patient =
+        ["header_timeout", "body_timeout", "answer_timeout", "max_connection", "shutdown"];
     let patient = patient.map(|name| (format!("{name}_seconds"), 600));
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), *value));
     let settings: BTreeMap<_, _> = patient.into_iter().chain(settings).collect();
