@@ -17,7 +17,7 @@ use clap::CommandFactory as _;
 use resetd::cli::Cli;
 use serde_json::{Value, json};
 
-use crate::server::{Server, resetd};
+use crate::server::{Server, end_of, resetd};
 use crate::vectors::private_keys;
 
 /// A key of the right form that no server knows.
@@ -171,7 +171,7 @@ impl Told {
 /// Runs a command without input and fails unless it ends with this code.
 #[track_caller]
 fn tell(command: &mut Command, code: i32) -> Told {
-    let output = command.stdin(Stdio::null()).output().unwrap();
+    let output = end_of(command);
     let told = Told {
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
