@@ -56,6 +56,9 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError::Io`].
     pub fn create(&self) -> Result<(), KeystoreError> {
+        if !self.exists() && self.directory.symlink_metadata().is_ok() {
+            return Err(KeystoreError::NotAFolder { path: self.directory.clone() });
+        }
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -520,6 +520,17 @@ mod tests {
     }
 
     #[test]
+    fn a_token_revoked_by_its_identifier_stays_so_for_as_long_as_any_token_can_live() {
+        let revocations = Revocations::new(START, 1000);
+        let policy = policy(false);
+        let token = claims(1, "alice", START.plus(1));
+        revocations.revoke_id(&policy, token.jti);
+        let mark = revocations.marks.get(&(TenantName::default(), token.jti)).unwrap();
+        assert_eq!(mark.life.as_secs(), policy.longest_acceptance());
+        assert_eq!(check(&revocations, &token), Err(Refusal::Revoked));
+    }
+
+    #[test]
     fn a_cut_off_never_moves_back() {
         let revocations = Revocations::new(START, 1000);
         let policy = policy(false);

@@ -88,6 +88,15 @@ pub enum Revocation<'r> {
     Everything(Option<Timestamp>),
 }
 
+/// What a revocation was about: for the log and the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied {
+    /// The one token, where it is known.
+    pub token_id: Option<TokenId>,
+    /// The time before which tokens are refused, for the kinds that have one.
+    pub before: Option<Timestamp>,
+}
+
 /// The published keys.
 #[derive(Clone, Debug)]
 pub struct Jwks {
@@ -190,35 +199,37 @@ impl ResetService {
     }
 
     /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
-    /// whether there was anything to revoke. Gives the time before which tokens are refused, for
-    /// the kinds that have one.
+    /// whether there was anything to revoke.
     ///
     /// # Errors
     /// [`Error::Rejected`] when a cut-off lies in the future.
-    pub fn apply(&self, revocation: &Revocation<'_>) -> Result<Option<Timestamp>, Error> {
+    pub fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
         let Inner { policy, revocations, .. } = &*self.0;
         let now = self.now();
         match revocation {
             Revocation::Token(token) => {
                 let verified = self.verify_even_early(token, now);
                 match verified.and_then(|claims| self.revoke_verified(claims, now)) {
-                    Ok(_) | Err(Error::Token(_)) => Ok(None),
+                    Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
+                    Err(Error::Token(error)) => {
+                        Ok(Applied { token_id: error.token_id(), before: None })
+                    }
                     Err(error) => Err(error),
                 }
             }
             Revocation::TokenId(jti) => {
                 revocations.revoke_id(policy, *jti);
-                Ok(None)
+                Ok(Applied { token_id: Some(*jti), before: None })
             }
             Revocation::User(username, before) => {
                 let through = last_second(*before, now)?;
                 revocations.revoke_user(policy, username.as_str(), through, now);
-                Ok(Some(through.plus(1)))
+                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
             }
             Revocation::Everything(before) => {
                 let through = last_second(*before, now)?;
                 revocations.revoke_tenant(policy, through);
-                Ok(Some(through.plus(1)))
+                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
             }
         }
     }

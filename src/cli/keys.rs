@@ -14,6 +14,9 @@ use crate::domain::keyring::{Key, KeyState, Keyring};
 use crate::domain::time::to_rfc3339;
 use crate::keystore::Keystore;
 
+/// The furthest ahead that a key is made, in seconds.
+const A_YEAR: u64 = 365 * 24 * 60 * 60;
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List all keys, newest first
@@ -34,7 +37,7 @@ pub(super) enum Command {
         #[arg(long)]
         algorithm: Option<String>,
         /// Seconds until it signs; by default as long as verifiers may keep an older key set
-        #[arg(long, value_name = "SECONDS")]
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=A_YEAR))]
         signs_in: Option<u64>,
         /// Let it sign sooner than all verifiers know it
         #[arg(long)]
@@ -161,7 +164,8 @@ fn generate(
     output: Output,
 ) -> Result<Outcome> {
     let now = SystemClock::new().now();
-    let signs_now = keystore.exists() && keystore.load()?.at(now)?.active.is_some();
+    let known = if keystore.exists() { keystore.load()? } else { Keyring::default() };
+    let signs_now = known.at(now)?.active.is_some();
     // Where nothing signs yet, no verifier can be taken by surprise.
     let needed = if signs_now { config.keys.publish_ahead() } else { 0 };
     let wait = signs_in.unwrap_or(needed);
@@ -171,13 +175,18 @@ fn generate(
             config.keys.jwks_max_age
         );
     }
-    let kid = keystore.generate(config.keys.algorithm, now, now.plus(wait))?;
+    // Of two keys that may sign from the same second on, their names would decide.
+    let mut not_before = now.plus(wait);
+    while known.keys().any(|key| key.times().not_before == not_before) {
+        not_before = not_before.plus(1);
+    }
+    let kid = keystore.generate(config.keys.algorithm, now, not_before)?;
     let keyring = keystore.load()?;
     let state = keyring
         .keys()
         .find(|key| *key.kid() == kid)
         .map_or(KeyState::Next, |key| keyring.state(key, now));
-    let signs_from = to_rfc3339(now.plus(wait));
+    let signs_from = to_rfc3339(not_before);
     let json = json!({ "kid": kid, "state": state.to_string(), "signs_from": signs_from });
     output.print(&json, || {
         facts([

@@ -254,9 +254,9 @@ impl Check<'_> {
 fn read_api_key_hash(path: &Path) -> Result<KeyHash, String> {
     let failed = |error| format!("{}: {error}", path.display());
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
-    if mode & 0o022 != 0 {
+    if mode & 0o002 != 0 {
         return Err(format!(
-            "{0}: others may write to it, so the key may be anybody's; mend it: chmod go-w {0}",
+            "{0}: everybody may write to it, so the key may be anybody's; mend it: chmod o-w {0}",
             path.display()
         ));
     }

@@ -87,7 +87,7 @@ impl Layers {
     ) -> Result<(), ConfigError> {
         let settings = self.settings();
         for (name, text) in variables {
-            if !name.starts_with(ENVIRONMENT_PREFIX) || is_for_others(&name) {
+            if !name.starts_with(ENVIRONMENT_PREFIX) || is_for_others(&name, &text) {
                 continue;
             }
             let Some(key) = settings.iter().find(|key| variable_of(key) == name) else {
@@ -208,10 +208,10 @@ impl Layers {
 
 /// Variables of the command line, and those that Kubernetes gives to every container beside a
 /// Service named `resetd`.
-fn is_for_others(name: &str) -> bool {
-    const OF_KUBERNETES: [&str; 2] = ["RESETD_SERVICE_", "RESETD_PORT"];
+fn is_for_others(name: &str, value: &str) -> bool {
     RESERVED_VARIABLES.contains(&name)
-        || OF_KUBERNETES.iter().any(|prefix| name.starts_with(prefix))
+        || (name == "RESETD_PORT" && value.contains("://"))
+        || ["RESETD_SERVICE_", "RESETD_PORT_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn variable_of(key: &str) -> String {

@@ -95,8 +95,11 @@ pub(super) async fn revoke(
         }
     };
     let revocation = members.finish(revocation)?;
-    let before = service.apply(&revocation)?.map(to_rfc3339);
-    Ok((StatusCode::CREATED, Json(Revoked { revoked: kind(&revocation), before })).into_response())
+    let applied = service.apply(&revocation)?;
+    let before = applied.before.map(to_rfc3339);
+    let about = applied.token_id.map(|jti| Extension(AboutToken(jti)));
+    let resource = Revoked { revoked: kind(&revocation), before };
+    Ok((StatusCode::CREATED, about, Json(resource)).into_response())
 }
 
 fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {

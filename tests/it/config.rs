@@ -494,15 +494,15 @@ fn a_key_file_holds_one_key_and_at_most_the_newline_that_editors_leave() {
 }
 
 #[test]
-fn a_key_file_that_others_may_write_to_is_refused() {
+fn a_key_file_that_everybody_may_write_to_is_refused() {
     let setup = Setup::new();
     let file = setup.0.path().join("key");
     fs::write(&file, api_key([7; 32]).expose()).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o620)).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o602)).unwrap();
     let error = setup.config(&caller_with_file(&file)).map(drop).unwrap_err();
     assert_eq!(
         setup.plain(&error.to_string()),
-        "settings.toml:4: callers.0.key_file: key: others may write to it, so the key may be anybody's; mend it: chmod go-w key"
+        "settings.toml:4: callers.0.key_file: key: everybody may write to it, so the key may be anybody's; mend it: chmod o-w key"
     );
 }
 

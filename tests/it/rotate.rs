@@ -107,12 +107,26 @@ async fn a_key_that_was_taken_over_never_signs_again_not_even_when_the_newer_one
 }
 
 #[tokio::test]
-async fn a_key_revoked_before_it_could_sign_takes_nothing_over() {
+async fn a_key_revoked_or_retired_before_it_could_sign_takes_nothing_over() {
+    for (member, state) in [("revoked_at", KeyState::Revoked), ("retired_at", KeyState::Retired)] {
+        let app = TestApp::start();
+        let next = add_key(&app, app.now().plus(360));
+        set_member(&app, next.as_str(), member, app.now());
+        app.clock.advance(360);
+        assert_eq!(states(&app), [state, KeyState::Active]);
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_is_to_retire_later_signs_until_then() {
     let app = TestApp::start();
-    let next = add_key(&app, app.now().plus(360));
-    set_member(&app, next.as_str(), "revoked_at", app.now());
-    app.clock.advance(360);
-    assert_eq!(states(&app), [KeyState::Revoked, KeyState::Active]);
+    let kid = signer_of(&app.issue("alice").await);
+    set_member(&app, &kid, "retired_at", app.now().plus(60));
+    app.clock.advance(59);
+    assert_eq!(signer_of(&app.issue("alice").await), kid);
+    app.clock.advance(1);
+    let body = json!({ "username": "alice" });
+    app.post("/password-tokens", body).await.assert_problem(503, "no_active_key");
 }
 
 #[tokio::test]

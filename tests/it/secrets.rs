@@ -2,6 +2,8 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Output;
 
 use resetd::domain::caller::api_key;
 
@@ -57,6 +59,12 @@ fn what_kubernetes_puts_beside_a_service_of_this_name_is_no_setting() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
+    let mistaken = run_with(folder.path(), "RESETD_PORT", "9000");
+    assert_eq!(mistaken.status.code(), Some(2), "{}", stderr(&mistaken));
+}
+
+fn run_with(folder: &Path, name: &str, value: &str) -> Output {
+    resetd(folder).args(["config", "check"]).env(name, value).output().unwrap()
 }
 
 #[test]

@@ -270,7 +270,10 @@ fn a_folder_that_cannot_be_made_is_named_and_nothing_is_changed() {
     fs::write(folder.path().join("file"), "mine").unwrap();
     let before = contents(folder.path());
     for (command, wanted) in [
-        (&["keys", "generate", "--keys", "file"][..], "file: File exists (os error 17)"),
+        (
+            &["keys", "generate", "--keys", "file"][..],
+            "file: is no folder; wanted the folder that holds the keys",
+        ),
         (&["keys", "generate", "--keys", "file/keys"], "file/keys: Not a directory (os error 20)"),
         (&["init", "file"], "cannot make file: File exists (os error 17)"),
     ] {
@@ -340,4 +343,37 @@ fn set_mode(path: &Path, mode: u32) {
 /// The names of all files in a folder of keys; none if there is no folder.
 pub(super) fn keys_in(folder: &Path) -> Vec<String> {
     if folder.exists() { contents(folder).into_keys().collect() } else { Vec::new() }
+}
+
+#[test]
+fn a_service_without_a_key_that_may_sign_does_not_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    tell(resetd(path).args(["keys", "generate", "--keys", "keys", "--signs-in", "600"]), 0);
+    let serve = ["serve", "--keys", "keys", "--listen", "127.0.0.1:0"];
+    let told = tell(resetd(path).args(serve), 2);
+    assert!(told.err.contains("no key is active"), "{}", told.err);
+}
+
+#[test]
+fn a_default_folder_with_keys_that_others_may_write_to_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    tell(resetd(path).args(["keys", "generate"]), 0);
+    fs::set_permissions(path.join("keys"), fs::Permissions::from_mode(0o775)).unwrap();
+    let told = tell(resetd(path).args(["serve", "--listen", "127.0.0.1:0"]), 2);
+    assert!(told.err.contains("has mode 0775"), "{}", told.err);
+    assert_eq!(mode(&path.join("keys")), 0o775);
+}
+
+#[test]
+fn a_key_made_in_the_second_of_another_still_follows_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    let generate = ["keys", "generate", "--signs-in", "0", "--force", "--output", "json"];
+    let made: Vec<Value> = (0..4)
+        .map(|_| serde_json::from_str(&tell(resetd(path).args(generate), 0).out).unwrap())
+        .collect();
+    let signs_from: Vec<_> = made.iter().map(|key| key["signs_from"].as_str().unwrap()).collect();
+    assert!(signs_from.is_sorted_by(|earlier, later| earlier < later), "{signs_from:?}");
 }

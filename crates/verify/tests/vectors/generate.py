@@ -1,7 +1,7 @@
 """Writes the test vectors beside this file: tokens made by hand, without any JWT library.
 
-    python3 -m venv /tmp/vectors && /tmp/vectors/bin/pip install 'cryptography>=44'
-    /tmp/vectors/bin/python crates/verify/tests/vectors/generate.py
+    python3 -m venv target/vectors && target/vectors/bin/pip install 'cryptography>=44'
+    target/vectors/bin/python crates/verify/tests/vectors/generate.py
 
 Nothing is random, so a second run writes the same bytes. The keys are the examples of RFC 7515 A.2
 (RSA), RFC 7515 A.3 (P-256) and RFC 8037 A.1 (Ed25519); the run stops unless they reproduce the
