@@ -1,7 +1,6 @@
 //! `resetd verify`: the checks of an edge, on the command line.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use resetd_verify::{KeySet, MAX_LEEWAY, Timestamp, VerifiedToken, Verifier, VerifyError};
@@ -11,7 +10,7 @@ use super::client::get;
 use super::output::{Output, facts, remark};
 use super::{Outcome, Settings, token};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
+use crate::config::{Config, read_text};
 use crate::domain::time::{from_rfc3339, to_rfc3339};
 use crate::keystore::Keystore;
 
@@ -73,7 +72,8 @@ fn key_set(args: &Args, config: &Config, now: Timestamp) -> Result<KeySet> {
     let bytes = if jwks.starts_with("https://") || jwks.starts_with("http://") {
         get(jwks)?
     } else {
-        fs::read(jwks).with_context(|| format!("cannot read the key set {jwks}"))?
+        let text = read_text(Path::new(jwks));
+        text.with_context(|| format!("cannot read the key set {jwks}"))?.as_bytes().to_vec()
     };
     let keys = KeySet::from_jwks(&bytes).with_context(|| jwks.clone())?;
     if keys.is_empty() {
@@ -102,9 +102,15 @@ fn accepted(verified: &VerifiedToken, output: Output) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
+/// The most common reason why a good token is not taken here.
+fn mend(error: &VerifyError) -> Option<String> {
+    matches!(error, VerifyError::WrongIssuer { .. })
+        .then(|| "if that is your service, give --issuer or set RESETD_TOKEN_ISSUER".into())
+}
+
 fn refused(token: &str, error: &VerifyError, output: Output) -> Result<Outcome> {
     let mut json = json!({ "valid": false, "code": error.code(), "reason": error.to_string() });
-    let mend = token::mend(token);
+    let mend = token::mend(token).or_else(|| mend(error));
     if let Some(mend) = &mend {
         json["mend"] = mend.as_str().into();
     }

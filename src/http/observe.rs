@@ -80,7 +80,7 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
-                id,
+                request_id = id,
                 method,
                 route,
                 status,

@@ -88,7 +88,7 @@ fn every_request_has_one_line_that_says_who_what_and_how_it_ended() {
         ]
     );
     let ids: std::collections::HashSet<_> =
-        requests.iter().map(|line| line["id"].as_str()).collect();
+        requests.iter().map(|line| line["request_id"].as_str()).collect();
     assert_eq!(ids.len(), requests.len());
     // The token of an issue, a check, a redeem and a replay is the same one, by its identifier.
     let jti = |index: usize| requests[index]["jti"].as_str().unwrap();
