@@ -66,6 +66,15 @@ impl Keystore {
             .map_err(io_error(&self.directory))
     }
 
+    /// Whether the folder is there and has no file of a key. No key is read.
+    ///
+    /// # Errors
+    /// [`KeystoreError`] when the folder cannot be used.
+    pub fn is_empty(&self) -> Result<bool, KeystoreError> {
+        self.check_folder()?;
+        Ok(self.files()?.is_empty())
+    }
+
     /// Takes the right to write from group and others, if there is no key yet: a checkout made with a
     /// lax umask is no reason not to start, a folder of keys that others could write to is one.
     ///

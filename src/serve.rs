@@ -146,7 +146,7 @@ fn make_first_key(
         keystore.create()?;
         keystore.close_if_empty()?;
     }
-    if !keystore.load()?.is_empty() {
+    if !keystore.is_empty()? {
         return Ok(None);
     }
     let now = clock.now();

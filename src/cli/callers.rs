@@ -62,17 +62,18 @@ fn add(name: &str, scopes: &[String], tenant: &str, output: Output) -> Result<Ou
 fn list(settings: &Settings, output: Output) -> Result<Outcome> {
     let config = settings.config(&[])?;
     let callers = config.callers.as_slice();
+    let scopes =
+        |caller: &Caller| -> Vec<_> { caller.scopes.iter().copied().map(Scope::name).collect() };
     let json: Vec<_> = callers
         .iter()
         .map(|caller| {
-            let scopes: Vec<_> = caller.scopes.iter().copied().map(Scope::name).collect();
-            json!({ "name": caller.name, "tenant": caller.tenant.as_str(), "scopes": scopes })
+            let (tenant, scopes) = (caller.tenant.as_str(), scopes(caller));
+            json!({ "name": caller.name, "tenant": tenant, "scopes": scopes })
         })
         .collect();
     output.print(&json, || {
         let row = |caller: &Caller| {
-            let scopes: Vec<_> = caller.scopes.iter().copied().map(Scope::name).collect();
-            vec![caller.name.clone(), caller.tenant.as_str().into(), scopes.join(", ")]
+            vec![caller.name.clone(), caller.tenant.as_str().into(), scopes(caller).join(", ")]
         };
         rows(&["NAME", "TENANT", "SCOPES"], callers.iter().map(row).collect())
     })?;

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use resetd::domain::time::to_rfc3339;
 use serde_json::{Value, json};
 
-use crate::app::TestApp;
+use crate::app::{Options, TestApp};
 
 fn superseding() -> TestApp {
     TestApp::start_with(|options| options.policy.supersede = true)
@@ -90,11 +90,8 @@ async fn redeeming_one_token_kills_its_siblings() {
     let app = TestApp::start();
     let siblings = [app.issue("alice").await, app.issue("alice").await];
     let superseding = {
-        let options = crate::app::Options { started: crate::app::STARTED, ..Default::default() };
-        let options = crate::app::Options {
-            policy: resetd::domain::policy::Policy { supersede: true, ..options.policy },
-            ..options
-        };
+        let mut options = Options::default();
+        options.policy.supersede = true;
         let folder = tempfile::tempdir().unwrap();
         TestApp::start_on(app.keystore.clone(), options, folder)
     };

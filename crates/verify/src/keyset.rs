@@ -45,7 +45,7 @@ impl Algorithm {
 
     /// Reads a name, exactly.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Es256, Self::EdDsa, Self::Rs256, Self::Ps256].into_iter().find(|a| a.name() == name)
+        Self::ALL.into_iter().find(|algorithm| algorithm.name() == name)
     }
 }
 
