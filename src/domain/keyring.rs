@@ -19,8 +19,8 @@ pub struct Key {
     encoded_header: String,
 }
 
-/// The times in a key's file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a key's file says of its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyTimes {
     /// From when it may sign.
     pub not_before: Timestamp,
@@ -30,6 +30,17 @@ pub struct KeyTimes {
     pub retired_at: Option<Timestamp>,
     /// From when it is not trusted any more.
     pub revoked_at: Option<Timestamp>,
+    /// The key that it took the place of because that one leaked. So one file makes a leaked key
+    /// revoked and its replacement active in one step; the leaked one is revoked from this key's
+    /// `not_before` on, whatever its own file says.
+    pub revokes: Option<KeyId>,
+}
+
+impl KeyTimes {
+    /// A key made at `created` that may sign from `not_before` on.
+    pub fn new(created: Timestamp, not_before: Timestamp) -> Self {
+        Self { not_before, created, retired_at: None, revoked_at: None, revokes: None }
+    }
 }
 
 impl Key {

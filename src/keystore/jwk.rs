@@ -33,6 +33,7 @@ pub(super) fn parse(path: &Path, text: &[u8]) -> Result<Key, KeystoreError> {
         not_before: time(&jwk, "not_before").and_then(required("not_before")).map_err(faulty)?,
         retired_at: time(&jwk, "retired_at").map_err(faulty)?,
         revoked_at: time(&jwk, "revoked_at").map_err(faulty)?,
+        revokes: revokes(&jwk).map_err(faulty)?,
     };
     let signing = private_half(path, &jwk, public.algorithm())?;
     // Once, at load: some faulty RSA members are noticed only by signing.
@@ -73,6 +74,14 @@ fn time(jwk: &Object<'_>, name: &'static str) -> Result<Option<Timestamp>, JwkEr
             time.map(Some).ok_or(JwkError::invalid(name, TIME))
         }
     }
+}
+
+fn revokes(jwk: &Object<'_>) -> Result<Option<KeyId>, JwkError> {
+    let Some(value) = jwk.member("revokes") else {
+        return Ok(None);
+    };
+    let kid = value.as_str().and_then(KeyId::parse);
+    kid.map(Some).ok_or(JwkError::invalid("revokes", "the identifier of the key it replaced"))
 }
 
 fn required(name: &'static str) -> impl Fn(Option<Timestamp>) -> Result<Timestamp, JwkError> {
