@@ -18,7 +18,7 @@ pub(super) enum Command {
         /// The caller's name, for logs
         #[arg(long)]
         name: String,
-        /// What it may do: issue, check, redeem, revoke, keys:read, keys:write
+        /// What it may do: issue, check, redeem, revoke, keys:read, keys:write, metrics
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<String>,
         /// The tenant it acts for

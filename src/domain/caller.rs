@@ -25,16 +25,25 @@ pub enum Scope {
     Redeem,
     /// Revoke tokens.
     Revoke,
-    /// See keys and their states.
+    /// List and show keys.
     KeysRead,
-    /// Make, rotate and revoke keys.
+    /// Make, retire and revoke keys.
     KeysWrite,
+    /// Read the metrics.
+    Metrics,
 }
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 6] =
-        [Self::Issue, Self::Check, Self::Redeem, Self::Revoke, Self::KeysRead, Self::KeysWrite];
+    pub const ALL: [Self; 7] = [
+        Self::Issue,
+        Self::Check,
+        Self::Redeem,
+        Self::Revoke,
+        Self::KeysRead,
+        Self::KeysWrite,
+        Self::Metrics,
+    ];
 
     /// The name as it stands in configuration.
     pub const fn name(self) -> &'static str {
@@ -45,6 +54,7 @@ impl Scope {
             Self::Revoke => "revoke",
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
+            Self::Metrics => "metrics",
         }
     }
 

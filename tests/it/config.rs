@@ -334,11 +334,11 @@ const MISTAKES: [(&str, &str); 41] = [
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = []\n",
-        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, found none",
+        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, found none",
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"fly\"]\n",
-        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, found \"fly\"",
+        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, found \"fly\"",
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"issue\"]\n",
