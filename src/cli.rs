@@ -15,9 +15,10 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Result, anyhow};
 use clap::{Parser, Subcommand};
 
-use crate::config::{Config, ConfigError, Layers};
+use crate::config::{Config, ConfigError, Layers, Tenant};
 use output::{Format, Output};
 
 /// Issues password-reset tokens that anybody can verify offline and that work once.
@@ -119,6 +120,11 @@ struct Settings {
 
 /// A flag that covers a setting: its name, the setting, the value given.
 type Flag<'f> = (&'static str, &'static str, Option<&'f str>);
+
+/// The tenant that `--tenant` names.
+fn named_tenant<'c>(config: &'c Config, name: &str) -> Result<&'c Tenant> {
+    config.tenant(name).map_err(|problem| anyhow!("--tenant: {problem}"))
+}
 
 impl Settings {
     fn layers(&self, flags: &[Flag<'_>]) -> Result<Layers, ConfigError> {

@@ -1,9 +1,12 @@
 //! Configuration in four layers: the compiled-in `config.toml`, the user's file, `RESETD_…`
 //! variables, flags. [`Config`] is valid by construction; every refusal names the place.
 
+mod callers;
 mod check;
+mod keys;
 mod layers;
 mod raw;
+mod tenants;
 
 use std::fs;
 use std::io::{self, Read as _};
@@ -11,16 +14,17 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use resetd_verify::Algorithm;
 use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
 use crate::domain::caller::{Callers, Scope, without_api_keys};
-use crate::domain::policy::Policy;
 
-pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, RESERVED_VARIABLES};
+pub use keys::Keys;
+pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES};
+pub use tenants::{Tenant, TenantKeys};
 
 use check::Check;
+use tenants::{find_tenant, issuer_below};
 
 /// The documented defaults: `config.toml` of this repository.
 pub const DEFAULTS: &str = include_str!("../config.toml");
@@ -32,11 +36,9 @@ pub struct Config {
     pub server: Server,
     /// Logs.
     pub log: Log,
-    /// The rules for tokens.
-    pub policy: Policy,
-    /// Whether no issuer is configured, so that it is the address listened on.
-    pub issuer_is_address: bool,
-    /// The folder of keys.
+    /// Every tenant; the first is the default one.
+    pub tenants: Vec<Tenant>,
+    /// What holds for the keys of all tenants.
     pub keys: Keys,
     /// Marks of spent tokens.
     pub state: State,
@@ -49,6 +51,8 @@ pub struct Config {
 pub struct Server {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where key management and metrics are answered, if not there.
+    pub admin_listen: Option<SocketAddr>,
     /// Connections at once.
     pub max_connections: usize,
     /// Time for all headers, and the longest idle time.
@@ -83,30 +87,6 @@ pub struct Log {
     pub level: LevelFilter,
     /// How it looks.
     pub format: LogFormat,
-}
-
-/// The folder of keys.
-#[derive(Clone, Debug)]
-pub struct Keys {
-    /// The folder.
-    pub directory: PathBuf,
-    /// Whether the folder is the default one, which may be made without asking. A folder that was
-    /// named must exist: a mistyped name must not lead to new keys that break all links.
-    pub is_default_directory: bool,
-    /// Algorithm of new keys.
-    pub algorithm: Algorithm,
-    /// Longest time in seconds that verifiers may keep the key set.
-    pub jwks_max_age: u64,
-}
-
-impl Keys {
-    /// Seconds for which a new key is published before it may sign: every cached key set has been
-    /// fetched again by then, with a minute to spare for slow clients and clocks.
-    pub fn publish_ahead(&self) -> u64 {
-        /// The spare minute.
-        const MARGIN: u64 = 60;
-        self.jwks_max_age + MARGIN
-    }
 }
 
 /// Marks of spent tokens.
@@ -177,15 +157,38 @@ impl Config {
     pub fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
         let raw = layers.read()?;
         let check = Check { layers };
-        Ok(Self {
-            server: check.server(&raw)?,
-            log: check.log(&raw)?,
-            policy: check.policy(&raw)?,
-            issuer_is_address: raw.token.issuer.is_empty(),
-            keys: check.keys(&raw)?,
-            state: check.state(&raw)?,
-            callers: check.callers(&raw)?,
-        })
+        let (server, log) = (check.server(&raw)?, check.log(&raw)?);
+        let keys = check.keys(&raw)?;
+        let tenants = check.tenants(&raw, server.listen, &keys)?;
+        let state = check.state(&raw)?;
+        let callers = check.callers(&raw, &tenants)?;
+        Ok(Self { server, log, tenants, keys, state, callers })
+    }
+
+    /// The tenant that `[token]` and `[keys]` describe.
+    pub fn default_tenant(&self) -> &Tenant {
+        &self.tenants[0]
+    }
+
+    /// The tenant of this name.
+    ///
+    /// # Errors
+    /// Which tenants there are.
+    pub fn tenant(&self, name: &str) -> Result<&Tenant, String> {
+        find_tenant(&self.tenants, name)
+    }
+
+    /// The same with the address really listened on, which port 0 leaves open. An issuer that
+    /// follows from it is only known then.
+    #[must_use]
+    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+        if self.default_tenant().issuer_is_derived {
+            let base = address_as_issuer(address);
+            for tenant in self.tenants.iter_mut().filter(|tenant| tenant.issuer_is_derived) {
+                tenant.policy.issuer = issuer_below(&base, &tenant.policy.tenant);
+            }
+        }
+        self
     }
 }
 
@@ -226,9 +229,13 @@ pub fn parse_scopes<'s>(names: impl Iterator<Item = &'s str>) -> Result<Vec<Scop
 /// # Errors
 /// What the system said, or that the file is too long.
 pub fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
+    read_text_of(fs::File::open(path)?)
+}
+
+fn read_text_of(file: fs::File) -> io::Result<Zeroizing<String>> {
     const MAX_BYTES: u64 = 1024 * 1024;
     let mut text = Zeroizing::new(String::new());
-    fs::File::open(path)?.take(MAX_BYTES + 1).read_to_string(&mut text)?;
+    file.take(MAX_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MAX_BYTES {
         let problem = "is longer than 1 MiB, so it is not what was meant";
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));

@@ -3,6 +3,7 @@
 mod api;
 mod body;
 mod caller;
+mod document;
 mod head;
 mod observe;
 mod problem;
@@ -58,6 +59,8 @@ pub fn router(service: ResetService, limits: Limits) -> Router {
     let open = Router::new()
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/.well-known/reset-token-issuer", get(well_known::issuer))
+        .route("/tenants/{tenant}/.well-known/jwks.json", get(well_known::jwks))
+        .route("/tenants/{tenant}/.well-known/reset-token-issuer", get(well_known::issuer))
         .route("/health/live", get(well_known::live))
         .route("/health/ready", get(well_known::ready));
     api.merge(open)

@@ -9,21 +9,21 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use resetd_verify::KeyId;
+use resetd_verify::{Algorithm, KeyId};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, address_as_issuer};
+use crate::config::{Config, Tenant as TenantConfig};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::keyring::Keyring;
-use crate::domain::policy::{Policy, TenantName};
+use crate::domain::policy::TenantName;
 use crate::domain::secret::Secret;
 use crate::http::{Limits, router};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError};
 use crate::random::{NoRandomness, Random};
-use crate::service::{Error, Parts, ResetService};
+use crate::service::{Error, Parts, ResetService, Tenant, TenantParts};
 
 /// How often the folder of keys is looked at and expired marks give their memory back.
 const HOUSEKEEPING: Duration = Duration::from_millis(500);
@@ -33,10 +33,8 @@ const HOUSEKEEPING: Duration = Duration::from_millis(500);
 pub struct Started {
     /// The address listened on.
     pub address: SocketAddr,
-    /// The folder of keys.
-    pub keys: PathBuf,
-    /// The first key, if it was made now.
-    pub first_key: Option<KeyId>,
+    /// The first key of each tenant for which it was made now, and the folder it is in.
+    pub first_keys: Vec<(KeyId, PathBuf)>,
     /// The key of the one-run caller, if no caller is configured.
     pub one_run_api_key: Option<Secret>,
 }
@@ -93,15 +91,12 @@ pub async fn serve(
     let address = listener.local_addr().map_err(failed)?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let policy = policy_at(&config, address);
-    let keystore = Keystore::new(&config.keys.directory, policy.longest_acceptance());
-    let first_key = make_first_key(&config, &keystore, clock.as_ref())?;
-    let mut folder = WatchedFolder::new(keystore);
+    let config = config.listening_on(address);
+    let Opened { tenants, folders, first_keys } = open_folders(&config, clock.as_ref())?;
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let service = ResetService::new(Parts {
-        policy,
+        tenants,
         callers,
-        keyring: folder.load()?,
         capacity: config.state.capacity,
         clock,
         jwks_max_age: config.keys.jwks_max_age,
@@ -113,8 +108,8 @@ pub async fn serve(
         body_timeout: config.server.body_timeout,
     };
     let app = router(service.clone(), limits);
-    let housekeeping = tokio::spawn(keep_house(service, folder));
-    started(&Started { address, keys: config.keys.directory, first_key, one_run_api_key });
+    let housekeeping = tokio::spawn(keep_house(service, folders));
+    started(&Started { address, first_keys, one_run_api_key });
     let (stop, stopping) = watch::channel(false);
     let accepting = connection::accept(listener, app, config.server, stopping);
     let accepting: JoinHandle<()> = tokio::spawn(accepting);
@@ -126,23 +121,39 @@ pub async fn serve(
     Ok(())
 }
 
-/// Where no issuer is configured, it is the address really listened on.
-fn policy_at(config: &Config, address: SocketAddr) -> Policy {
-    let mut policy = config.policy.clone();
-    if config.issuer_is_address {
-        policy.issuer = address_as_issuer(address);
-    }
-    policy
+/// What was found in the folders of keys.
+#[derive(Default)]
+struct Opened {
+    tenants: Vec<TenantParts>,
+    folders: Vec<WatchedFolder>,
+    first_keys: Vec<(KeyId, PathBuf)>,
 }
 
-/// An empty folder gets its first key, and the default folder is made. A folder that was named and
-/// is not there is a mistake: new keys in the wrong place would break every link.
+/// The keys of each tenant, the default one first.
+fn open_folders(config: &Config, clock: &dyn Clock) -> Result<Opened, KeystoreError> {
+    let mut opened = Opened::default();
+    for TenantConfig { policy, keys, .. } in &config.tenants {
+        let keystore = Keystore::new(&keys.directory, policy.longest_acceptance());
+        let may_be_made = config.keys.is_default_directory || !policy.tenant.is_default();
+        let first_key = make_first_key(&keystore, keys.algorithm, may_be_made, clock)?;
+        opened.first_keys.extend(first_key.map(|kid| (kid, keys.directory.clone())));
+        let mut folder = WatchedFolder::new(policy.tenant.clone(), keystore);
+        opened.tenants.push(TenantParts { policy: policy.clone(), keyring: folder.load()? });
+        opened.folders.push(folder);
+    }
+    Ok(opened)
+}
+
+/// An empty folder gets its first key. The default folder is made, and so is a tenant's in a folder
+/// that is there. A folder that was named and is not there is a mistake: new keys in the wrong place
+/// would break every link.
 fn make_first_key(
-    config: &Config,
     keystore: &Keystore,
+    algorithm: Algorithm,
+    may_be_made: bool,
     clock: &dyn Clock,
 ) -> Result<Option<KeyId>, KeystoreError> {
-    if config.keys.is_default_directory {
+    if may_be_made {
         keystore.create()?;
         keystore.close_if_empty()?;
     }
@@ -150,7 +161,7 @@ fn make_first_key(
         return Ok(None);
     }
     let now = clock.now();
-    keystore.generate(config.keys.algorithm, now, now).map(Some)
+    keystore.generate(algorithm, now, now).map(Some)
 }
 
 fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRandomness> {
@@ -167,9 +178,9 @@ fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRa
     Ok((Callers::new(vec![caller]), Some(key)))
 }
 
-/// Looks after what changes without a request: the folder of keys, marks that have expired, the
+/// Looks after what changes without a request: the folders of keys, marks that have expired, the
 /// machine's clock.
-async fn keep_house(service: ResetService, mut folder: WatchedFolder) {
+async fn keep_house(service: ResetService, mut folders: Vec<WatchedFolder>) {
     let mut lagging = false;
     loop {
         tokio::time::sleep(HOUSEKEEPING).await;
@@ -177,12 +188,14 @@ async fn keep_house(service: ResetService, mut folder: WatchedFolder) {
         let service = service.clone();
         let work = move || {
             service.tidy();
-            folder.reload(&service);
-            folder
+            for folder in &mut folders {
+                folder.reload(&service);
+            }
+            folders
         };
         match tokio::task::spawn_blocking(work).await {
-            Ok(looked_at) => folder = looked_at,
-            Err(error) => return tracing::error!(%error, "the folder of keys is watched no more"),
+            Ok(looked_at) => folders = looked_at,
+            Err(error) => return tracing::error!(%error, "the folders of keys are watched no more"),
         }
     }
 }
@@ -200,8 +213,9 @@ fn report_lag(lag: u64, lagging: bool) -> bool {
     lag > 1
 }
 
-/// The folder of keys as it was when its keys were last taken up.
+/// A tenant's folder of keys as it was when its keys were last taken up.
 struct WatchedFolder {
+    tenant: TenantName,
     keystore: Keystore,
     seen: Option<Fingerprint>,
     /// The last fault told, so that it is told once.
@@ -209,8 +223,8 @@ struct WatchedFolder {
 }
 
 impl WatchedFolder {
-    fn new(keystore: Keystore) -> Self {
-        Self { keystore, seen: None, told: String::new() }
+    fn new(tenant: TenantName, keystore: Keystore) -> Self {
+        Self { tenant, keystore, seen: None, told: String::new() }
     }
 
     /// Takes the keys, and remembers what the folder looked like just before.
@@ -227,28 +241,34 @@ impl WatchedFolder {
         if self.seen.is_some() && self.keystore.fingerprint().ok() == self.seen {
             return;
         }
+        let Some(tenant) = service.tenant(&self.tenant) else {
+            return;
+        };
         let fault = match self.load() {
             Ok(keyring) if keyring.is_empty() => {
                 self.seen = None;
                 format!("{}: has no key any more", self.keystore.directory().display())
             }
-            Ok(keyring) => match service.replace_keyring(keyring) {
-                Ok(()) => return self.report(service),
+            Ok(keyring) => match tenant.replace_keyring(keyring) {
+                Ok(()) => return self.report(tenant),
                 Err(error) => error.to_string(),
             },
             Err(error) => error.to_string(),
         };
         if fault != self.told {
-            tracing::error!(%fault, "the keys changed and are not used; those in use stay");
+            tracing::error!(tenant = %self.tenant, %fault, "the keys changed and are not used; those in use stay");
             self.told = fault;
         }
     }
 
-    fn report(&mut self, service: &ResetService) {
+    fn report(&mut self, tenant: &Tenant) {
         self.told.clear();
-        match service.readiness() {
-            Ok(()) => tracing::info!("the keys changed and are in use"),
-            Err(error) => tracing::error!(%error, "the keys changed and are in use"),
+        let name = &self.tenant;
+        match tenant.active_key() {
+            Ok(_) => tracing::info!(tenant = %name, "the keys changed and are in use"),
+            Err(error) => {
+                tracing::error!(tenant = %name, %error, "the keys changed and are in use");
+            }
         }
     }
 }

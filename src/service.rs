@@ -1,63 +1,53 @@
-//! The story of each operation, in reading order: verify completely, decide, then change.
+//! The service: its tenants side by side, and what they share. Each operation on tokens is one
+//! tenant's, in `service/tenant.rs`.
 
 pub mod error;
+mod tenant;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use resetd_verify::{Claims, MAX_LEEWAY, PublicKey, Timestamp, TokenId, Verifier, VerifyError};
+use resetd_verify::MAX_LEEWAY;
 
 use crate::clock::Clock;
 use crate::domain::caller::{Caller, Callers};
-use crate::domain::identifier::{CredentialId, Username};
-use crate::domain::issue::{self, IssueRequest, IssuedToken};
-use crate::domain::keyring::{Keyring, Snapshot};
-use crate::domain::policy::{Policy, PolicyError};
+use crate::domain::keyring::Keyring;
+use crate::domain::policy::{Policy, TenantName};
 use crate::random::Random;
 use crate::revocation::Revocations;
 
 pub use error::{Error, TokenError};
+pub use tenant::{Applied, Jwks, Redemption, Revocation, Tenant};
 
-/// Issues, checks, redeems and revokes reset tokens. Cheap to clone; all clones are one service.
+/// Issues, checks, redeems and revokes reset tokens of its tenants. Cheap to clone; all clones are one
+/// service.
 #[derive(Clone, Debug)]
 pub struct ResetService(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    policy: Policy,
-    verifier: Verifier,
+    tenants: BTreeMap<TenantName, Tenant>,
     callers: Callers,
-    keys: ArcSwap<Keys>,
+    shared: Arc<Shared>,
+}
+
+/// What all tenants have in common. Nothing in it tells one from the other: marks are kept by tenant.
+#[derive(Debug)]
+struct Shared {
+    base_url: String,
     revocations: Revocations,
     clock: Arc<dyn Clock>,
     random: Random,
     jwks_max_age: u64,
 }
 
-/// The keys, and what follows from them now. One pointer, so that neither can be that of another
-/// moment.
-#[derive(Debug)]
-struct Keys {
-    keyring: Arc<Keyring>,
-    snapshot: Snapshot,
-}
-
-impl Keys {
-    fn at(keyring: Arc<Keyring>, now: Timestamp) -> Result<Self, Error> {
-        let snapshot = keyring.at(now)?;
-        Ok(Self { keyring, snapshot })
-    }
-}
-
 /// What a service is made of; only `serve` and tests make one.
 #[derive(Debug)]
 pub struct Parts {
-    /// The rules.
-    pub policy: Policy,
+    /// The tenants, the default one first: its issuer is the URL of the whole.
+    pub tenants: Vec<TenantParts>,
     /// Who may call.
     pub callers: Callers,
-    /// The keys at the start.
-    pub keyring: Keyring,
     /// Marks at which no more tokens are issued.
     pub capacity: u64,
     /// The time.
@@ -66,277 +56,77 @@ pub struct Parts {
     pub jwks_max_age: u64,
 }
 
-/// A token was spent: the password may be set, once.
-#[derive(Clone, Debug)]
-pub struct Redemption {
-    /// What the token said.
-    pub claims: Claims,
-    /// When it was spent.
-    pub redeemed_at: Timestamp,
-}
-
-/// Which tokens to revoke.
+/// What one tenant is made of.
 #[derive(Debug)]
-pub enum Revocation<'r> {
-    /// One, by itself.
-    Token(&'r str),
-    /// One, by its identifier.
-    TokenId(TokenId),
-    /// All of a user's issued before a time; without one, all issued so far.
-    User(Username, Option<Timestamp>),
-    /// All issued before a time; without one, all issued so far.
-    Everything(Option<Timestamp>),
-}
-
-/// What a revocation was about: for the log and the answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Applied {
-    /// The one token, where it is known.
-    pub token_id: Option<TokenId>,
-    /// The time before which tokens are refused, for the kinds that have one.
-    pub before: Option<Timestamp>,
-}
-
-/// The published keys.
-#[derive(Clone, Debug)]
-pub struct Jwks {
-    /// Newest first, public members only.
-    pub keys: Vec<PublicKey>,
-    /// Seconds for which they may be cached: never longer than until they change.
-    pub max_age: u64,
+pub struct TenantParts {
+    /// The rules.
+    pub policy: Policy,
+    /// The keys at the start.
+    pub keyring: Keyring,
 }
 
 impl ResetService {
     /// Puts the parts together. Tokens issued before this moment are refused.
     ///
     /// # Errors
-    /// [`Error::Keys`] when the keys contradict each other.
+    /// [`Error::Keys`] when the keys of a tenant contradict each other.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        let started = parts.clock.now();
-        let keys = Keys::at(Arc::new(parts.keyring), started)?;
-        Ok(Self(Arc::new(Inner {
-            verifier: parts.policy.verifier(),
-            policy: parts.policy,
-            callers: parts.callers,
-            keys: ArcSwap::from_pointee(keys),
-            revocations: Revocations::new(started, parts.capacity),
+        let first = parts.tenants.first();
+        let shared = Arc::new(Shared {
+            base_url: first.map(|tenant| tenant.policy.issuer.clone()).unwrap_or_default(),
+            revocations: Revocations::new(parts.clock.now(), parts.capacity),
             clock: parts.clock,
             random: Random::new(),
             jwks_max_age: parts.jwks_max_age,
-        })))
+        });
+        let tenants = parts.tenants.into_iter().map(|tenant| {
+            let name = tenant.policy.tenant.clone();
+            Ok((name, Tenant::new(tenant, Arc::clone(&shared))?))
+        });
+        let tenants = tenants.collect::<Result<_, Error>>()?;
+        Ok(Self(Arc::new(Inner { tenants, callers: parts.callers, shared })))
     }
 
-    /// Who calls.
+    /// Who calls, and the tenant they act for. The caller of a tenant that is not there is nobody.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
-    pub fn authenticate(&self, api_key: &str) -> Result<&Caller, Error> {
-        self.0.callers.authenticate(api_key).ok_or(Error::Unauthenticated)
+    pub fn authenticate(&self, api_key: &str) -> Result<(&Caller, &Tenant), Error> {
+        let caller = self.0.callers.authenticate(api_key).ok_or(Error::Unauthenticated)?;
+        let tenant = self.tenant(&caller.tenant).ok_or(Error::Unauthenticated)?;
+        Ok((caller, tenant))
     }
 
-    /// Signs a token.
+    /// The tenant of this name, if there is one.
+    pub fn tenant(&self, name: &TenantName) -> Option<&Tenant> {
+        self.0.tenants.get(name)
+    }
+
+    /// All tenants, in the order of their names.
+    pub fn tenants(&self) -> impl Iterator<Item = &Tenant> {
+        self.0.tenants.values()
+    }
+
+    /// Whether tokens can be issued and redeemed for every tenant, and are good elsewhere.
     ///
     /// # Errors
-    /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`].
-    pub fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
-        let Inner { policy, revocations, random, .. } = &*self.0;
-        if revocations.is_full() {
-            return Err(Error::Full { retry_after: policy.lifetime.min });
-        }
-        let now = self.now();
-        let keys = self.keys(now)?;
-        let key = keys.snapshot.active.as_deref().ok_or(Error::NoActiveKey)?;
-        let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
-        revocations.admit(policy, &issued.claims);
-        Ok(issued)
-    }
-
-    /// Says whether a token can be redeemed now. Changes nothing.
-    ///
-    /// # Errors
-    /// [`Error::Token`].
-    pub fn check(&self, token: &str) -> Result<Claims, Error> {
-        let Inner { policy, revocations, .. } = &*self.0;
-        let claims = self.verify(token, self.now())?;
-        match revocations.check(&policy.tenant, &claims) {
-            Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
-        }
-    }
-
-    /// Spends a token. Of all who try, exactly one succeeds.
-    ///
-    /// # Errors
-    /// [`Error::Token`], [`Error::CredentialMismatch`].
-    pub fn redeem(
-        &self,
-        token: &str,
-        credential_id: Option<&CredentialId>,
-    ) -> Result<Redemption, Error> {
-        let Inner { policy, revocations, .. } = &*self.0;
-        let now = self.now();
-        let claims = self.verify(token, now)?;
-        if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
-            return Err(Error::CredentialMismatch { jti: claims.jti });
-        }
-        if let Err(refusal) = revocations.redeem(policy, &claims, now) {
-            return Err(TokenError::refused(refusal, &claims).into());
-        }
-        if policy.supersede {
-            revocations.revoke_siblings(policy, &claims, now);
-        }
-        Ok(Redemption { claims, redeemed_at: now })
-    }
-
-    /// Revokes one live token. Of all who try, exactly one succeeds.
-    ///
-    /// # Errors
-    /// [`Error::Token`].
-    pub fn revoke(&self, token: &str) -> Result<Claims, Error> {
-        let now = self.now();
-        let claims = self.verify(token, now)?;
-        self.revoke_verified(claims, now)
-    }
-
-    /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
-    /// whether there was anything to revoke.
-    ///
-    /// # Errors
-    /// [`Error::Rejected`] when a cut-off lies in the future.
-    pub fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
-        let Inner { policy, revocations, .. } = &*self.0;
-        let now = self.now();
-        match revocation {
-            Revocation::Token(token) => {
-                let verified = self.verify_even_early(token, now);
-                match verified.and_then(|claims| self.revoke_verified(claims, now)) {
-                    Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
-                    Err(Error::Token(error)) => {
-                        Ok(Applied { token_id: error.token_id(), before: None })
-                    }
-                    Err(error) => Err(error),
-                }
-            }
-            Revocation::TokenId(jti) => {
-                revocations.revoke_id(policy, *jti);
-                Ok(Applied { token_id: Some(*jti), before: None })
-            }
-            Revocation::User(username, before) => {
-                let through = last_second(*before, now)?;
-                revocations.revoke_user(policy, username.as_str(), through, now);
-                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
-            }
-            Revocation::Everything(before) => {
-                let through = last_second(*before, now)?;
-                revocations.revoke_tenant(policy, through);
-                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
-            }
-        }
-    }
-
-    /// The keys that verifiers need now.
-    ///
-    /// # Errors
-    /// [`Error::Keys`].
-    pub fn jwks(&self) -> Result<Jwks, Error> {
-        let now = self.now();
-        let snapshot = &self.keys(now)?.snapshot;
-        Ok(Jwks {
-            keys: snapshot.published.clone(),
-            max_age: snapshot.holds_for(now, self.0.jwks_max_age),
-        })
-    }
-
-    /// The rules, for those who publish them.
-    pub fn policy(&self) -> &Policy {
-        &self.0.policy
-    }
-
-    /// Whether tokens can be issued and redeemed, and are good elsewhere.
-    ///
-    /// # Errors
-    /// What stands in the way: [`Error::NoActiveKey`], [`Error::ClockBehind`].
+    /// What stands in the way: [`Error::ClockBehind`], [`Error::NoActiveKey`], [`Error::Keys`].
     pub fn readiness(&self) -> Result<(), Error> {
-        let lag = self.0.clock.lag();
+        let lag = self.clock_lag();
         if lag > MAX_LEEWAY {
             return Err(Error::ClockBehind { lag });
         }
-        let keys = self.keys(self.now())?;
-        keys.snapshot.active.as_ref().map(drop).ok_or(Error::NoActiveKey)
-    }
-
-    /// Swaps all keys at once; requests under way go on with the ones they began with.
-    ///
-    /// # Errors
-    /// [`Error::Keys`] when the keys contradict each other; the old ones stay.
-    pub fn replace_keyring(&self, keyring: Keyring) -> Result<(), Error> {
-        let keys = Keys::at(Arc::new(keyring), self.now())?;
-        self.0.keys.store(Arc::new(keys));
-        Ok(())
+        self.tenants().try_for_each(|tenant| tenant.active_key().map(drop))
     }
 
     /// Gives back the memory of marks that have expired.
     pub fn tidy(&self) {
-        self.0.revocations.tidy();
+        self.0.shared.revocations.tidy();
     }
 
     /// Seconds by which the machine's clock was set back; while it lags, time goes on from where it
     /// was.
     pub fn clock_lag(&self) -> u64 {
-        self.0.clock.lag()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.0.clock.now()
-    }
-
-    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
-        let keys = self.keys(now)?;
-        match self.0.verifier.verify(token, &keys.snapshot.verifying, now) {
-            Ok(verified) => Ok(verified.into_claims()),
-            Err(error) => Err(TokenError::from(error).into()),
-        }
-    }
-
-    fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
-        match self.0.revocations.revoke(&self.0.policy, &claims, now) {
-            Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
-        }
-    }
-
-    /// For revoking only: a good token of a machine whose clock is ahead is not valid yet, and it
-    /// must not become so after it was revoked.
-    fn verify_even_early(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
-        match self.verify(token, now) {
-            Err(Error::Token(TokenError::Unknown(
-                VerifyError::IssuedInFuture { iat: then, .. }
-                | VerifyError::NotYetValid { nbf: then, .. },
-            ))) => self.verify(token, then),
-            verified => verified,
-        }
-    }
-
-    /// The keys as they are now. The states of keys change by themselves, so the snapshot is
-    /// derived again when one of them does; keys that were replaced meanwhile are left alone.
-    fn keys(&self, now: Timestamp) -> Result<Arc<Keys>, Error> {
-        let known = self.0.keys.load_full();
-        if known.snapshot.holds_at(now) {
-            return Ok(known);
-        }
-        let derived = Arc::new(Keys::at(Arc::clone(&known.keyring), now)?);
-        self.0.keys.compare_and_swap(&known, Arc::clone(&derived));
-        Ok(derived)
-    }
-}
-
-/// The last second of which all tokens were issued before the cut-off.
-fn last_second(before: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Error> {
-    match before {
-        None => Ok(now),
-        Some(before) if before > now.plus(1) => {
-            Err(PolicyError::CutoffInFuture { before, now }.into())
-        }
-        Some(before) => Ok(before.minus(1)),
+        self.0.shared.clock.lag()
     }
 }

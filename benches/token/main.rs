@@ -23,7 +23,7 @@ use resetd::domain::policy::{Expiry, Lifetime, Policy, TenantName};
 use resetd::keystore::Keystore;
 use resetd::random::Random;
 use resetd::revocation::Revocations;
-use resetd::service::{Parts, ResetService};
+use resetd::service::{Parts, ResetService, Tenant, TenantParts};
 use resetd_verify::crypto::PROVIDER;
 use resetd_verify::{Algorithm, Claims, KeySet, TOKEN_TYPE, Timestamp, TokenId};
 use ring::rand::SystemRandom;
@@ -72,7 +72,7 @@ fn encoding(issuer: &Issuer) -> Group {
         operations: vec![
             issuer.raw_sign(),
             Operation::repeat("issue", encode),
-            Operation::repeat("ResetService::issue", whole),
+            Operation::repeat("Tenant::issue", whole),
             Operation::repeat("jsonwebtoken::encode", jsonwebtoken),
         ],
     }
@@ -103,7 +103,7 @@ fn verifying(issuer: &Issuer) -> Group {
         operations: vec![
             issuer.raw_verify(),
             Operation::repeat("Verifier::verify", verify),
-            Operation::consume("ResetService::redeem", issue, redeem),
+            Operation::consume("Tenant::redeem", issue, redeem),
             Operation::repeat("jsonwebtoken::decode", jsonwebtoken),
         ],
     }
@@ -166,16 +166,16 @@ impl Issuer {
         self.keystore.load().unwrap().at(self.now).unwrap().verifying
     }
 
-    fn service(&self) -> ResetService {
-        ResetService::new(Parts {
-            policy: self.policy.clone(),
+    fn service(&self) -> Tenant {
+        let keyring = self.keystore.load().unwrap();
+        let service = ResetService::new(Parts {
+            tenants: vec![TenantParts { policy: self.policy.clone(), keyring }],
             callers: Callers::new(Vec::new()),
-            keyring: self.keystore.load().unwrap(),
             capacity: u64::MAX,
             clock: Arc::new(SystemClock::new()),
             jwks_max_age: 300,
-        })
-        .unwrap()
+        });
+        service.unwrap().tenant(&TenantName::default()).unwrap().clone()
     }
 
     fn token(&self) -> IssuedToken {

@@ -5,7 +5,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{Output, remark, rows};
-use super::{Outcome, Settings};
+use super::{Outcome, Settings, named_tenant};
 use crate::config::{CALLER_NAME_WANTED, is_caller_name, parse_scopes};
 use crate::domain::caller::{Caller, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
@@ -31,17 +31,24 @@ pub(super) enum Command {
 
 pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Result<Outcome> {
     match command {
-        Command::Add { name, scopes, tenant } => add(&name, &scopes, &tenant, output),
+        Command::Add { name, scopes, tenant } => add(settings, &name, &scopes, &tenant, output),
         Command::List => list(settings, output),
     }
 }
 
-fn add(name: &str, scopes: &[String], tenant: &str, output: Output) -> Result<Outcome> {
+fn add(
+    settings: &Settings,
+    name: &str,
+    scopes: &[String],
+    tenant: &str,
+    output: Output,
+) -> Result<Outcome> {
     if !is_caller_name(name) {
         bail!("--name: {CALLER_NAME_WANTED}, found {name:?}");
     }
+    // The default tenant is always there, also where the configuration is not finished yet.
     if tenant != TenantName::DEFAULT {
-        bail!("--tenant: no tenant {tenant:?} is configured, there is \"default\"");
+        named_tenant(&settings.config(&[])?, tenant)?;
     }
     let scopes = parse_scopes(scopes.iter().map(String::as_str))
         .map_err(|problem| anyhow::anyhow!("--scopes: {problem}"))?;

@@ -23,7 +23,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
     let defaults = Config::from_layers(&Layers::defaults()?)?;
     let config = args.directory.join("config.toml");
-    let keys = args.directory.join(&defaults.keys.directory);
+    let keys = args.directory.join(&defaults.default_tenant().keys.directory);
     if config.exists() {
         bail!(
             "{}: is there already and stays as it is; move it away to get a new one",
@@ -32,11 +32,11 @@ pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
     }
     fs::create_dir_all(&args.directory)
         .with_context(|| format!("cannot make {}", args.directory.display()))?;
-    let keystore = Keystore::new(&keys, defaults.policy.longest_acceptance());
+    let keystore = Keystore::new(&keys, defaults.default_tenant().policy.longest_acceptance());
     keystore.create()?;
     let first_key = if keystore.load()?.is_empty() {
         let now = SystemClock::new().now();
-        Some(keystore.generate(defaults.keys.algorithm, now, now)?)
+        Some(keystore.generate(defaults.default_tenant().keys.algorithm, now, now)?)
     } else {
         None
     };

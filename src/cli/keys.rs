@@ -57,8 +57,9 @@ pub(super) struct Folder {
 impl Folder {
     fn open(&self, settings: &Settings) -> Result<(Config, Keystore)> {
         let config = settings.config(&[("--keys", "keys.directory", self.keys.as_deref())])?;
-        let retention = config.policy.longest_acceptance();
-        let keystore = Keystore::new(&config.keys.directory, retention);
+        let tenant = config.default_tenant();
+        let retention = tenant.policy.longest_acceptance();
+        let keystore = Keystore::new(&tenant.keys.directory, retention);
         Ok((config, keystore))
     }
 }
@@ -73,7 +74,7 @@ pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Resu
                 let Some(algorithm) = Algorithm::parse(&name) else {
                     bail!("--algorithm: wanted ES256 or EdDSA, found {name:?}");
                 };
-                config.keys.algorithm = algorithm;
+                config.tenants[0].keys.algorithm = algorithm;
             }
             generate(&config, &keystore, signs_in, force, output)
         }
@@ -167,7 +168,8 @@ fn generate(
     let known = if keystore.exists() { keystore.load()? } else { Keyring::default() };
     let signs_now = known.at(now)?.active.is_some();
     // Where nothing signs yet, no verifier can be taken by surprise.
-    let needed = if signs_now { config.keys.publish_ahead() } else { 0 };
+    let keys = &config.default_tenant().keys;
+    let needed = if signs_now { keys.publish_ahead } else { 0 };
     let wait = signs_in.unwrap_or(needed);
     if wait < needed && !force {
         bail!(
@@ -180,7 +182,7 @@ fn generate(
     while known.keys().any(|key| key.times().not_before == not_before) {
         not_before = not_before.plus(1);
     }
-    let kid = keystore.generate(config.keys.algorithm, now, not_before)?;
+    let kid = keystore.generate(keys.algorithm, now, not_before)?;
     let keyring = keystore.load()?;
     let state = keyring
         .keys()

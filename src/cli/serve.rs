@@ -77,8 +77,8 @@ fn greet(started: &Started) {
 fn banner(started: &Started) -> String {
     let url = format!("http://{}", started.address);
     let mut lines = vec![format!("resetd listens on {url}")];
-    if let Some(kid) = &started.first_key {
-        lines.push(format!("made the first key {kid} in {}", started.keys.display()));
+    for (kid, folder) in &started.first_keys {
+        lines.push(format!("made the first key {kid} in {}", folder.display()));
     }
     if let Some(key) = &started.one_run_api_key {
         let key = key.expose();

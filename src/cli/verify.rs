@@ -8,9 +8,10 @@ use serde_json::json;
 
 use super::client::get;
 use super::output::{Output, facts, remark};
-use super::{Outcome, Settings, token};
+use super::{Outcome, Settings, named_tenant, token};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Config, read_text};
+use crate::config::{Tenant, read_text};
+use crate::domain::policy::TenantName;
 use crate::domain::time::{from_rfc3339, to_rfc3339};
 use crate::keystore::Keystore;
 
@@ -24,6 +25,9 @@ pub(super) struct Args {
     /// Folder of private keys, whose public halves are used
     #[arg(long, value_name = "DIR", conflicts_with = "jwks")]
     keys: Option<PathBuf>,
+    /// Tenant whose issuer, audience and keys are taken where they are not given
+    #[arg(long, value_name = "NAME", default_value = TenantName::DEFAULT)]
+    tenant: String,
     /// Issuer to trust; the configured one by default
     #[arg(long)]
     issuer: Option<String>,
@@ -47,9 +51,10 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 
 pub(super) fn run(settings: &Settings, args: &Args, output: Output) -> Result<Outcome> {
     let config = settings.config(&[])?;
-    let policy = &config.policy;
+    let tenant = named_tenant(&config, &args.tenant)?;
+    let policy = &tenant.policy;
     let now = args.at.unwrap_or_else(|| SystemClock::new().now());
-    let keys = key_set(args, &config, now)?;
+    let keys = key_set(args, tenant, now)?;
     let verifier = Verifier::new(
         args.issuer.as_deref().unwrap_or(&policy.issuer),
         args.audience.as_deref().unwrap_or(&policy.audience),
@@ -63,10 +68,10 @@ pub(super) fn run(settings: &Settings, args: &Args, output: Output) -> Result<Ou
     }
 }
 
-fn key_set(args: &Args, config: &Config, now: Timestamp) -> Result<KeySet> {
+fn key_set(args: &Args, tenant: &Tenant, now: Timestamp) -> Result<KeySet> {
     let Some(jwks) = &args.jwks else {
-        let directory = args.keys.as_ref().unwrap_or(&config.keys.directory);
-        let keystore = Keystore::new(directory, config.policy.longest_acceptance());
+        let directory = args.keys.as_ref().unwrap_or(&tenant.keys.directory);
+        let keystore = Keystore::new(directory, tenant.policy.longest_acceptance());
         return Ok(keystore.load()?.at(now)?.verifying);
     };
     let bytes = if jwks.starts_with("https://") || jwks.starts_with("http://") {

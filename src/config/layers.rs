@@ -9,6 +9,7 @@ use toml::{Spanned, Table, Value};
 
 use super::raw::RawConfig;
 use super::{ConfigError, DEFAULTS, read_text};
+use crate::domain::secret::Secret;
 
 /// What every variable that is a setting begins with.
 pub const ENVIRONMENT_PREFIX: &str = "RESETD_";
@@ -16,6 +17,13 @@ pub const ENVIRONMENT_PREFIX: &str = "RESETD_";
 /// Variables with the prefix that are no settings of the server: they belong to the command line.
 pub const RESERVED_VARIABLES: [&str; 4] =
     ["RESETD_CONFIG", "RESETD_URL", "RESETD_API_KEY", "RESETD_OUTPUT"];
+
+/// The variable that holds the passphrase of the keys itself. It is kept apart from the settings, so
+/// that nothing that lists those can show it.
+pub const PASSPHRASE_VARIABLE: &str = "RESETD_KEYS_PASSPHRASE";
+
+/// Sections whose names are the user's own: they stand in files only.
+const IN_FILES_ONLY: [&str; 2] = ["tenants.", "callers."];
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +60,7 @@ pub struct Layers {
     values: Table,
     /// By dotted key, as in `token.issuer` or `callers.0.name`; also for sections.
     origins: BTreeMap<String, Origin>,
+    passphrase: Option<Secret>,
 }
 
 impl Layers {
@@ -60,7 +69,7 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`] if the compiled-in file were faulty.
     pub fn defaults() -> Result<Self, ConfigError> {
-        let mut layers = Self { values: Table::new(), origins: BTreeMap::new() };
+        let mut layers = Self { values: Table::new(), origins: BTreeMap::new(), passphrase: None };
         layers.add_text(DEFAULTS, |_| Origin::Default, Path::new("config.toml"))?;
         Ok(layers)
     }
@@ -90,8 +99,13 @@ impl Layers {
             if !name.starts_with(ENVIRONMENT_PREFIX) || is_for_others(&name, &text) {
                 continue;
             }
+            if name == PASSPHRASE_VARIABLE {
+                self.passphrase = Some(Secret::new(text));
+                continue;
+            }
             let Some(key) = settings.iter().find(|key| variable_of(key) == name) else {
-                let nearest = nearest(&name, settings.iter().map(|key| variable_of(key)));
+                let known = settings.iter().map(|key| variable_of(key));
+                let nearest = nearest(&name, known.chain([PASSPHRASE_VARIABLE.into()]));
                 return Err(ConfigError::UnknownVariable { name, nearest });
             };
             self.set(key, &text, Origin::Variable(name))?;
@@ -124,6 +138,11 @@ impl Layers {
                 None => return &Origin::Default,
             }
         }
+    }
+
+    /// What [`PASSPHRASE_VARIABLE`] holds.
+    pub(super) fn passphrase(&self) -> Option<&Secret> {
+        self.passphrase.as_ref()
     }
 
     /// Every setting in force, by dotted key, in the order of the keys.
@@ -170,7 +189,8 @@ impl Layers {
 
     /// The keys that a variable or a flag can set: all of the defaults.
     fn settings(&self) -> Vec<String> {
-        let is_setting = |key: &String| !key.starts_with("callers");
+        let is_setting =
+            |key: &String| !IN_FILES_ONLY.iter().any(|section| key.starts_with(section));
         self.values().into_iter().map(|(key, _)| key).filter(is_setting).collect()
     }
 

@@ -1,5 +1,7 @@
 //! The configuration as it is written: one field per key of `config.toml`, nothing checked yet.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -11,6 +13,8 @@ pub(super) struct RawConfig {
     pub(super) keys: RawKeys,
     pub(super) state: RawState,
     #[serde(default)]
+    pub(super) tenants: BTreeMap<String, RawTenant>,
+    #[serde(default)]
     pub(super) callers: Vec<RawCaller>,
 }
 
@@ -18,6 +22,7 @@ pub(super) struct RawConfig {
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawServer {
     pub(super) listen: String,
+    pub(super) admin_listen: String,
     pub(super) max_connections: u64,
     pub(super) header_timeout_seconds: u64,
     pub(super) body_timeout_seconds: u64,
@@ -52,6 +57,9 @@ pub(super) struct RawKeys {
     pub(super) directory: String,
     pub(super) algorithm: String,
     pub(super) jwks_max_age_seconds: u64,
+    pub(super) rotate_every_seconds: u64,
+    pub(super) publish_ahead_seconds: u64,
+    pub(super) passphrase_file: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -60,6 +68,20 @@ pub(super) struct RawState {
     pub(super) durability: String,
     pub(super) directory: String,
     pub(super) capacity: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a tenant")]
+pub(super) struct RawTenant {
+    #[serde(default)]
+    pub(super) issuer: Option<String>,
+    pub(super) audience: String,
+    #[serde(default)]
+    pub(super) algorithm: Option<String>,
+    #[serde(default)]
+    pub(super) rotate_every_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) publish_ahead_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

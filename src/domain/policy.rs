@@ -1,5 +1,7 @@
 //! What a tenant allows: who it is, how long its tokens live, and how strict it is about time.
 
+use std::fmt;
+
 use resetd_verify::{Timestamp, Verifier};
 
 /// The name of a tenant: its claims, revocations and keys are apart from every other's.
@@ -9,6 +11,8 @@ pub struct TenantName(String);
 impl TenantName {
     /// The tenant of a configuration that names none.
     pub const DEFAULT: &str = "default";
+    /// What a name must be.
+    pub const WANTED: &str = "a name of 1 to 64 characters a-z 0-9 -";
 
     /// Reads a name of 1 to 64 characters `a-z 0-9 -`, safe in a folder name and a label.
     pub fn parse(text: &str) -> Option<Self> {
@@ -16,9 +20,20 @@ impl TenantName {
         ((1..=64).contains(&text.len()) && text.bytes().all(allowed)).then(|| Self(text.into()))
     }
 
+    /// Whether it is the tenant of a configuration that names none.
+    pub fn is_default(&self) -> bool {
+        self.0 == Self::DEFAULT
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for TenantName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
     }
 }
 

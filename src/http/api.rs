@@ -1,7 +1,7 @@
 //! The native resources: handlers in the order of a token's life, then their wire types.
 
+use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -9,13 +9,14 @@ use resetd_verify::{Claims, Timestamp, TokenId};
 use serde::Serialize;
 
 use super::body::{JsonBody, Members, positive, text};
+use super::caller::ActingFor;
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::identifier::{CredentialId, UserId, Username};
 use crate::domain::issue::IssueRequest;
 use crate::domain::policy::Expiry;
 use crate::domain::time::{from_rfc3339, from_rfc3339_rounded_up, to_rfc3339};
-use crate::service::{ResetService, Revocation};
+use crate::service::{Revocation, Tenant};
 
 /// What a time in a request must be.
 const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
@@ -24,12 +25,12 @@ const TOKEN: &str = "a token as it was issued";
 
 /// `POST /password-tokens`
 pub(super) async fn issue(
-    State(service): State<ResetService>,
+    ActingFor(tenant): ActingFor,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let request = read_issue_request(&body)?;
-    let issued = service.issue(&request)?;
-    let resource = PasswordToken::new(&service, issued.token.expose(), &issued.claims);
+    let issued = tenant.issue(&request)?;
+    let resource = PasswordToken::new(&tenant, issued.token.expose(), &issued.claims);
     let location = [(header::LOCATION, resource.links[0].href.clone())];
     let about = Extension(AboutToken(issued.claims.jti));
     Ok((StatusCode::CREATED, location, about, Json(&resource)).into_response())
@@ -37,27 +38,27 @@ pub(super) async fn issue(
 
 /// `GET /password-tokens/{token}`
 pub(super) async fn check(
-    State(service): State<ResetService>,
+    ActingFor(tenant): ActingFor,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let token = token_in(token)?;
-    let claims = service.check(&token)?;
+    let claims = tenant.check(&token)?;
     let about = Extension(AboutToken(claims.jti));
-    Ok((about, Json(PasswordToken::new(&service, &token, &claims))).into_response())
+    Ok((about, Json(PasswordToken::new(&tenant, &token, &claims))).into_response())
 }
 
 /// `DELETE /password-tokens/{token}`
 pub(super) async fn delete(
-    State(service): State<ResetService>,
+    ActingFor(tenant): ActingFor,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let claims = service.revoke(&token_in(token)?)?;
+    let claims = tenant.revoke(&token_in(token)?)?;
     Ok((StatusCode::NO_CONTENT, Extension(AboutToken(claims.jti))).into_response())
 }
 
 /// `POST /redemptions`
 pub(super) async fn redeem(
-    State(service): State<ResetService>,
+    ActingFor(tenant): ActingFor,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut members = Members::of(&body)?;
@@ -65,7 +66,7 @@ pub(super) async fn redeem(
     let credential_id =
         members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
     let token = members.finish(token)?;
-    let redemption = service
+    let redemption = tenant
         .redeem(&token, credential_id.as_ref())
         .map_err(|error| Problem::from(error).on_redeeming())?;
     let about = Extension(AboutToken(redemption.claims.jti));
@@ -75,7 +76,7 @@ pub(super) async fn redeem(
 
 /// `POST /revocations`
 pub(super) async fn revoke(
-    State(service): State<ResetService>,
+    ActingFor(tenant): ActingFor,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut members = Members::of(&body)?;
@@ -95,7 +96,7 @@ pub(super) async fn revoke(
         }
     };
     let revocation = members.finish(revocation)?;
-    let applied = service.apply(&revocation)?;
+    let applied = tenant.apply(&revocation)?;
     let before = applied.before.map(to_rfc3339);
     let about = applied.token_id.map(|jti| Extension(AboutToken(jti)));
     let resource = Revoked { revoked: kind(&revocation), before };
@@ -169,15 +170,15 @@ struct Link {
 }
 
 impl<'t> PasswordToken<'t> {
-    fn new(service: &ResetService, token: &'t str, claims: &'t Claims) -> Self {
-        let issuer = &service.policy().issuer;
+    fn new(tenant: &Tenant, token: &'t str, claims: &'t Claims) -> Self {
+        let base_url = tenant.base_url();
         Self {
             token,
             username: &claims.sub,
             credential_id: claims.credential_id.as_deref(),
             user_id: claims.user_id.as_deref(),
             expired_time: to_rfc3339(claims.exp),
-            links: [Link { href: format!("{issuer}/password-tokens/{token}"), rel: "self" }],
+            links: [Link { href: format!("{base_url}/password-tokens/{token}"), rel: "self" }],
         }
     }
 }

@@ -1,38 +1,61 @@
-//! Who calls, and whether they may.
+//! Who calls, for which tenant, and whether they may.
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::{Problem, ProblemKind};
 use crate::domain::caller::{API_KEY_PREFIX, Caller, Scope};
-use crate::service::{Error, ResetService};
+use crate::service::{Error, ResetService, Tenant};
 
-/// The name of a caller that is known; travels in the response's extensions to the log.
+/// A caller that is known, and its tenant; travels in the response's extensions to the log.
 #[derive(Clone, Debug)]
-pub(super) struct CallerName(pub(super) String);
+pub(super) struct CalledBy {
+    pub(super) caller: String,
+    pub(super) tenant: Tenant,
+}
+
+/// The tenant that the caller acts for. It travels in the request's extensions, so a handler has no
+/// other tenant to mistake it for.
+#[derive(Clone, Debug)]
+pub(super) struct ActingFor(pub(super) Tenant);
+
+impl<S: Sync> FromRequestParts<S> for ActingFor {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let acting_for = parts.extensions.get::<Self>().cloned();
+        acting_for.ok_or_else(|| Problem::new(ProblemKind::Internal))
+    }
+}
 
 /// Lets a request through if its caller is known and has the scope.
 pub(super) async fn require(
     State((service, scope)): State<(ResetService, Scope)>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    let caller = match authenticate(&service, &request) {
-        Ok(caller) => caller,
+    let (caller, tenant) = match authenticate(&service, &request) {
+        Ok(known) => known,
         Err(problem) => return problem.into_response(),
     };
     let mut response = if caller.may(scope) {
+        request.extensions_mut().insert(ActingFor(tenant.clone()));
         next.run(request).await
     } else {
         Problem::new(ProblemKind::Forbidden).into_response()
     };
-    response.extensions_mut().insert(CallerName(caller.name.clone()));
+    let called_by = CalledBy { caller: caller.name.clone(), tenant: tenant.clone() };
+    response.extensions_mut().insert(called_by);
     response
 }
 
-fn authenticate<'s>(service: &'s ResetService, request: &Request) -> Result<&'s Caller, Problem> {
+fn authenticate<'s>(
+    service: &'s ResetService,
+    request: &Request,
+) -> Result<(&'s Caller, &'s Tenant), Problem> {
     let query = request.uri().query().unwrap_or_default();
     if query.contains("access_token=") || query.contains(API_KEY_PREFIX) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));

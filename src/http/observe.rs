@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE32_NOPAD;
 use resetd_verify::TokenId;
 
-use super::caller::CallerName;
+use super::caller::CalledBy;
 use super::problem::{Problem, ProblemKind, Reported};
 use crate::random::Random;
 use crate::service::Error;
@@ -72,7 +72,9 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
         .map(|about| about.0)
         .or_else(|| cause.and_then(token_of))
         .map(|jti| jti.to_string());
-    let caller = extensions.get::<CallerName>().map(|name| name.0.as_str());
+    let called_by = extensions.get::<CalledBy>();
+    let caller = called_by.map(|by| by.caller.as_str());
+    let tenant = called_by.map(|by| by.tenant.policy().tenant.as_str());
     let code = refusal.map_or("ok", |refusal| refusal.code);
     let reason = cause.map(ToString::to_string);
     let status = response.status().as_u16();
@@ -86,6 +88,7 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
                 status,
                 duration_ms,
                 caller,
+                tenant,
                 code,
                 jti,
                 reason,
@@ -107,7 +110,7 @@ fn token_of(error: &Error) -> Option<TokenId> {
         Error::Unauthenticated
         | Error::Rejected(_)
         | Error::Full { .. }
-        | Error::NoActiveKey
+        | Error::NoActiveKey { .. }
         | Error::ClockBehind { .. }
         | Error::Keys(_)
         | Error::NoRandomness(_)

@@ -212,7 +212,7 @@ impl From<Error> for Problem {
             Error::Token(TokenError::PredatesStart { .. }) => ProblemKind::TokenPredatesStart,
             Error::CredentialMismatch { .. } => ProblemKind::CredentialMismatch,
             Error::Full { .. } => ProblemKind::Full,
-            Error::NoActiveKey => ProblemKind::NoActiveKey,
+            Error::NoActiveKey { .. } => ProblemKind::NoActiveKey,
             Error::ClockBehind { .. } => ProblemKind::ClockBehind,
             Error::Keys(_) | Error::NoRandomness(_) | Error::SigningFailed => ProblemKind::Internal,
         };

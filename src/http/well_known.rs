@@ -1,45 +1,67 @@
 //! What everybody may read: the keys, who the issuer is, and whether it works.
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::http::request::Parts;
 use resetd_verify::{PublicKey, TOKEN_TYPE};
 use serde::Serialize;
 use serde_json::json;
 
-use super::problem::Problem;
-use crate::service::ResetService;
+use super::document::Document;
+use super::problem::{Problem, ProblemKind};
+use crate::domain::policy::TenantName;
+use crate::service::{ResetService, Tenant};
 
-/// `GET /.well-known/jwks.json` (RFC 7517 §5). Any page may read it: there is nothing secret in it.
-pub(super) async fn jwks(State(service): State<ResetService>) -> Result<Response, Problem> {
+/// The tenant whose documents a path is about; a path that names none is about the default one.
+#[derive(Debug)]
+pub(super) struct Of(Tenant);
+
+impl FromRequestParts<ResetService> for Of {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &ResetService,
+    ) -> Result<Self, Problem> {
+        let not_found = || Problem::new(ProblemKind::NotFound);
+        let params = RawPathParams::from_request_parts(parts, service);
+        let params = params.await.map_err(|_| not_found())?;
+        let name = match params.iter().next() {
+            None => Some(TenantName::default()),
+            Some((_, name)) => TenantName::parse(name),
+        };
+        let tenant = name.and_then(|name| service.tenant(&name).cloned());
+        tenant.map(Self).ok_or_else(not_found)
+    }
+}
+
+/// `GET /.well-known/jwks.json` (RFC 7517 §5).
+pub(super) async fn jwks(Of(tenant): Of) -> Result<Document, Problem> {
     #[derive(Serialize)]
     struct Set {
         keys: Vec<PublicKey>,
     }
-    let jwks = service.jwks()?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/jwk-set+json".to_owned()),
-        (header::CACHE_CONTROL, format!("public, max-age={}", jwks.max_age)),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
-    ];
-    let set = serde_json::to_string(&Set { keys: jwks.keys }).unwrap_or_default();
-    Ok((headers, set).into_response())
+    let jwks = tenant.jwks()?;
+    Ok(Document {
+        media_type: "application/jwk-set+json",
+        text: serde_json::to_string(&Set { keys: jwks.keys }).unwrap_or_default(),
+        max_age: jwks.max_age,
+    })
 }
 
 /// `GET /.well-known/reset-token-issuer`: what an edge needs to know to verify, in the manner of
-/// RFC 8414.
-pub(super) async fn issuer(State(service): State<ResetService>) -> Result<Response, Problem> {
-    let jwks = service.jwks()?;
+/// RFC 8414. The documents of a tenant are below its issuer, the API is the same for all.
+pub(super) async fn issuer(Of(tenant): Of) -> Result<Document, Problem> {
+    let jwks = tenant.jwks()?;
     let mut algorithms: Vec<_> = jwks.keys.iter().map(PublicKey::algorithm).collect();
     algorithms.sort_unstable();
     algorithms.dedup();
-    let policy = service.policy();
-    let at = |path: &str| format!("{}{path}", policy.issuer);
+    let policy = tenant.policy();
+    let at = |path: &str| format!("{}{path}", tenant.base_url());
     let metadata = json!({
         "issuer": policy.issuer,
         "audience": policy.audience,
-        "jwks_uri": at("/.well-known/jwks.json"),
+        "jwks_uri": format!("{}/.well-known/jwks.json", policy.issuer),
         "token_type": TOKEN_TYPE,
         "signing_alg_values_supported": algorithms,
         "max_lifetime_seconds": policy.lifetime.max,
@@ -47,11 +69,8 @@ pub(super) async fn issuer(State(service): State<ResetService>) -> Result<Respon
         "redemptions_endpoint": at("/redemptions"),
         "revocations_endpoint": at("/revocations"),
     });
-    let headers = [
-        (header::CACHE_CONTROL, format!("public, max-age={}", jwks.max_age)),
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
-    ];
-    Ok((headers, Json(metadata)).into_response())
+    let (media_type, text) = ("application/json", metadata.to_string());
+    Ok(Document { media_type, text, max_age: jwks.max_age })
 }
 
 /// `GET /health/live`: the process answers.

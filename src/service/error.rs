@@ -3,7 +3,7 @@
 use resetd_verify::{Claims, JwksError, Timestamp, TokenId, VerifyError};
 
 use crate::domain::issue::IssueError;
-use crate::domain::policy::PolicyError;
+use crate::domain::policy::{PolicyError, TenantName};
 use crate::random::NoRandomness;
 use crate::revocation::Refusal;
 
@@ -31,9 +31,14 @@ pub enum Error {
         /// Seconds after which it is worth trying again.
         retry_after: u64,
     },
-    /// No key may sign now.
-    #[error("no key is active, so nothing can be signed; make one: resetd keys generate")]
-    NoActiveKey,
+    /// No key of a tenant may sign now.
+    #[error(
+        "no key is active for the tenant {tenant}, so nothing can be signed; make one: resetd keys generate"
+    )]
+    NoActiveKey {
+        /// The tenant.
+        tenant: TenantName,
+    },
     /// The machine's clock lags so far behind that nobody else takes the tokens issued here.
     #[error("the machine's clock was set back by {lag} seconds; if it is right now, restart")]
     ClockBehind {

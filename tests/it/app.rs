@@ -14,7 +14,7 @@ use resetd::domain::policy::{Lifetime, Policy, TenantName};
 use resetd::domain::secret::Secret;
 use resetd::http::{Limits, router};
 use resetd::keystore::Keystore;
-use resetd::service::{Parts, ResetService};
+use resetd::service::{Parts, ResetService, Tenant, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -28,6 +28,8 @@ pub(crate) const AUDIENCE: &str = "https://app.example.com";
 /// What a test may want to be different.
 pub(crate) struct Options {
     pub(crate) policy: Policy,
+    /// Names of tenants besides the default one. Each is like it but for its issuer and its keys.
+    pub(crate) tenants: Vec<&'static str>,
     pub(crate) capacity: u64,
     pub(crate) algorithm: Algorithm,
     pub(crate) started: Timestamp,
@@ -46,6 +48,7 @@ impl Default for Options {
                 leeway: 0,
                 supersede: false,
             },
+            tenants: Vec::new(),
             capacity: 1_000_000,
             algorithm: Algorithm::Es256,
             started: STARTED,
@@ -63,7 +66,8 @@ pub(crate) struct TestApp {
     pub(crate) api_key: Secret,
     router: Router,
     keys: Vec<(Scope, Secret)>,
-    _folder: TempDir,
+    tenant: TenantName,
+    folder: Arc<TempDir>,
 }
 
 impl TestApp {
@@ -78,7 +82,11 @@ impl TestApp {
         let folder = tempfile::tempdir().unwrap();
         let keystore =
             Keystore::new(folder.path().join("keys"), options.policy.longest_acceptance());
-        keystore.generate(options.algorithm, options.started, options.started).unwrap();
+        for policy in policies(options.policy.clone(), &options.tenants) {
+            keystore_of(&keystore, &policy)
+                .generate(options.algorithm, options.started, options.started)
+                .unwrap();
+        }
         let app = Self::start_on(keystore, options, folder);
         app.clock.advance(10);
         app
@@ -87,21 +95,24 @@ impl TestApp {
     /// On a folder of keys that is there already; the clock stands at the start.
     pub(crate) fn start_on(keystore: Keystore, options: Options, folder: TempDir) -> Self {
         let clock = Arc::new(ManualClock::new(options.started));
-        let caller = |name: &str, scopes: &[Scope], key: &Secret| Caller {
-            name: name.into(),
-            tenant: TenantName::default(),
-            scopes: scopes.into(),
-            key_hash: KeyHash::of(key.expose()),
-        };
-        let all = api_key([0; 32]);
+        let tenant = TenantName::default();
+        let all = key_of(&tenant);
         let keys: Vec<_> =
             (1..).zip(Scope::ALL).map(|(n, scope)| (scope, api_key([n; 32]))).collect();
-        let mut callers = vec![caller("all", &Scope::ALL, &all)];
-        callers.extend(keys.iter().map(|(scope, key)| caller(scope.name(), &[*scope], key)));
+        let policies = policies(options.policy, &options.tenants);
+        let mut callers: Vec<_> = policies
+            .iter()
+            .map(|policy| caller("all", &policy.tenant, &Scope::ALL, &key_of(&policy.tenant)))
+            .collect();
+        callers
+            .extend(keys.iter().map(|(scope, key)| caller(scope.name(), &tenant, &[*scope], key)));
+        let tenants = policies.into_iter().map(|policy| {
+            let keyring = keystore_of(&keystore, &policy).load().unwrap();
+            TenantParts { policy, keyring }
+        });
         let service = ResetService::new(Parts {
-            policy: options.policy,
+            tenants: tenants.collect(),
             callers: Callers::new(callers),
-            keyring: keystore.load().unwrap(),
             capacity: options.capacity,
             clock: clock.clone(),
             jwks_max_age: 300,
@@ -110,7 +121,28 @@ impl TestApp {
         let limits =
             Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
         let router = router(service.clone(), limits);
-        Self { service, clock, keystore, api_key: all, router, keys, _folder: folder }
+        let folder = Arc::new(folder);
+        Self { service, clock, keystore, api_key: all, router, keys, tenant, folder }
+    }
+
+    /// The same service as a caller of another tenant has it.
+    pub(crate) fn acting_for(&self, tenant: &str) -> Self {
+        let tenant = TenantName::parse(tenant).unwrap();
+        Self {
+            service: self.service.clone(),
+            clock: self.clock.clone(),
+            keystore: keystore_of(&self.keystore, self.service.tenant(&tenant).unwrap().policy()),
+            api_key: key_of(&tenant),
+            router: self.router.clone(),
+            keys: Vec::new(),
+            tenant,
+            folder: self.folder.clone(),
+        }
+    }
+
+    /// The tenant that the callers of this app act for.
+    pub(crate) fn tenant(&self) -> &Tenant {
+        self.service.tenant(&self.tenant).unwrap()
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -167,6 +199,44 @@ impl TestApp {
     pub(crate) async fn redeem(&self, token: &str) -> Answer {
         self.post("/redemptions", json!({ "token": token })).await
     }
+}
+
+/// The rules of all tenants, the default one first.
+fn policies(default: Policy, tenants: &[&str]) -> Vec<Policy> {
+    let mut policies = vec![default];
+    for name in tenants {
+        let default = policies[0].clone();
+        let issuer = format!("{}/tenants/{name}", default.issuer);
+        policies.push(Policy { tenant: TenantName::parse(name).unwrap(), issuer, ..default });
+    }
+    policies
+}
+
+/// A tenant's folder of keys.
+fn keystore_of(default: &Keystore, policy: &Policy) -> Keystore {
+    if policy.tenant.is_default() {
+        return default.clone();
+    }
+    let folder = default.directory().join(policy.tenant.as_str());
+    Keystore::new(folder, policy.longest_acceptance())
+}
+
+fn caller(name: &str, tenant: &TenantName, scopes: &[Scope], key: &Secret) -> Caller {
+    Caller {
+        name: name.into(),
+        tenant: tenant.clone(),
+        scopes: scopes.into(),
+        key_hash: KeyHash::of(key.expose()),
+    }
+}
+
+/// The key of a tenant's caller, who may do everything there.
+fn key_of(tenant: &TenantName) -> Secret {
+    let mut bytes = [255; 32];
+    for (byte, of_name) in bytes.iter_mut().zip(tenant.as_str().bytes()) {
+        *byte = of_name;
+    }
+    api_key(bytes)
 }
 
 /// A whole answer.

@@ -4,6 +4,7 @@
 mod client;
 mod keys;
 mod settings;
+mod tenants;
 mod tokens;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,9 @@
 //! Settings: the documented defaults are the ones in force, each layer covers the one below, and
 //! every mistake is refused with its place, what was wanted and what was found.
 
+mod keys;
+mod tenants;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -16,12 +19,16 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 23] = [
+const SETTINGS: [(&str, &str); 27] = [
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
+    ("keys.passphrase_file", r#""""#),
+    ("keys.publish_ahead_seconds", "0"),
+    ("keys.rotate_every_seconds", "0"),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
+    ("server.admin_listen", r#""""#),
     ("server.answer_timeout_seconds", "10"),
     ("server.body_timeout_seconds", "5"),
     ("server.header_timeout_seconds", "10"),
@@ -75,6 +82,7 @@ fn the_documented_defaults_are_in_force() {
     let config = Setup::new().config("").unwrap();
     let seconds = Duration::from_secs;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.admin_listen, None);
     assert_eq!(config.server.max_connections, 1024);
     assert_eq!(config.server.header_timeout, seconds(10));
     assert_eq!(config.server.body_timeout, seconds(5));
@@ -84,17 +92,24 @@ fn the_documented_defaults_are_in_force() {
     assert_eq!(config.server.shutdown, seconds(10));
     assert_eq!(config.log.level, LevelFilter::INFO);
     assert_eq!(config.log.format, LogFormat::Auto);
-    assert_eq!(config.policy.issuer, "http://127.0.0.1:8080");
-    assert!(config.issuer_is_address);
-    assert_eq!(config.policy.audience, "resetd");
+    let [tenant] = config.tenants.as_slice() else {
+        panic!("wanted the default tenant alone");
+    };
+    assert!(tenant.policy.tenant.is_default());
+    assert_eq!(tenant.policy.issuer, "http://127.0.0.1:8080");
+    assert!(tenant.issuer_is_derived);
+    assert_eq!(tenant.policy.audience, "resetd");
     let (default, min, max) = (900, 60, 86_400);
-    assert_eq!(config.policy.lifetime, Lifetime { default, min, max });
-    assert_eq!(config.policy.leeway, 0);
-    assert!(config.policy.supersede);
-    assert_eq!(config.keys.directory, Path::new("keys"));
+    assert_eq!(tenant.policy.lifetime, Lifetime { default, min, max });
+    assert_eq!(tenant.policy.leeway, 0);
+    assert!(tenant.policy.supersede);
+    assert_eq!(tenant.keys.directory, Path::new("keys"));
+    assert_eq!(tenant.keys.algorithm, Algorithm::Es256);
+    assert_eq!(tenant.keys.publish_ahead, 360);
+    assert_eq!(tenant.keys.rotate_every, None);
     assert!(config.keys.is_default_directory);
-    assert_eq!(config.keys.algorithm, Algorithm::Es256);
     assert_eq!(config.keys.jwks_max_age, 300);
+    assert_eq!(config.keys.passphrases, None);
     assert_eq!(config.state.directory, Path::new("state"));
     assert_eq!(config.state.capacity, 1_000_000);
     assert!(config.callers.is_empty());
@@ -149,7 +164,7 @@ fn a_file_covers_the_defaults_a_variable_the_file_and_a_flag_the_variable() {
 fn a_file_needs_only_what_differs() {
     let config = Setup::new().config("[token]\nlifetime_seconds = 120\n").unwrap();
     let (default, min, max) = (120, 60, 86_400);
-    assert_eq!(config.policy.lifetime, Lifetime { default, min, max });
+    assert_eq!(config.default_tenant().policy.lifetime, Lifetime { default, min, max });
 }
 
 #[test]
@@ -238,7 +253,7 @@ const MISTAKES: [(&str, &str); 41] = [
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `log`, `token`, `keys`, `state`, `callers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `log`, `token`, `keys`, `state`, `tenants`, `callers`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -378,7 +393,7 @@ fn an_issuer_is_an_https_url_or_http_on_a_loopback_address() {
         "http://localhost",
     ] {
         let config = setup.config(&text(issuer)).unwrap();
-        assert_eq!(config.policy.issuer, issuer);
+        assert_eq!(config.default_tenant().policy.issuer, issuer);
     }
     for issuer in [
         "http://reset.example.com",
@@ -418,6 +433,36 @@ fn on_an_address_that_others_reach_an_issuer_must_be_named() {
                 "default: token.issuer: must be set, since server.listen is {listen}, which is no loopback address: wanted the https URL under which others reach this service"
             )
         );
+    }
+}
+
+#[test]
+fn the_listener_for_administrators_is_another_one() {
+    let setup = Setup::new();
+    let text = |listen: &str, admin: &str| {
+        format!("[server]\nlisten = \"{listen}\"\nadmin_listen = \"{admin}\"\n")
+    };
+    for (listen, admin) in [
+        ("127.0.0.1:8080", "127.0.0.1:8081"),
+        ("127.0.0.1:8080", "127.0.0.2:8080"),
+        ("127.0.0.1:0", "127.0.0.1:0"),
+    ] {
+        let config = setup.config(&text(listen, admin)).unwrap();
+        assert_eq!(config.server.admin_listen, Some(admin.parse().unwrap()));
+    }
+    for (admin, problem) in [
+        (
+            "127.0.0.1:8080",
+            "wanted another address or port than server.listen, found \"127.0.0.1:8080\" in both; leave it empty to have one listener for everything",
+        ),
+        (
+            "8081",
+            "wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", found \"8081\"",
+        ),
+    ] {
+        let error = setup.config(&text("127.0.0.1:8080", admin)).map(drop).unwrap_err();
+        let wanted = format!("settings.toml:3: server.admin_listen: {problem}");
+        assert_eq!(setup.plain(&error.to_string()), wanted);
     }
 }
 

@@ -90,7 +90,7 @@ fn forged(token: &str) -> String {
 
 /// A token signed with the app's own key, at another time or under other rules.
 fn signed(app: &TestApp, at: Timestamp, change: impl FnOnce(&mut Policy)) -> String {
-    let mut policy = app.service.policy().clone();
+    let mut policy = app.tenant().policy().clone();
     change(&mut policy);
     let keyring = app.keystore.load().unwrap();
     let request = IssueRequest {

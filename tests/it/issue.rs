@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use resetd::clock::Clock;
 use resetd::domain::caller::Callers;
-use resetd::service::{Error, Parts, ResetService};
+use resetd::service::{Error, Parts, ResetService, TenantParts};
 use resetd_verify::{Algorithm, Timestamp, TokenId};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ async fn a_token_says_what_was_asked_for_and_nothing_else() {
     let body = json!({ "username": "alice", "credentialId": "c-1", "userId": "u-1", "ttl": 600 });
     let answer = app.post("/password-tokens", body).await.json();
     let token = answer["token"].as_str().unwrap();
-    let kid = app.service.jwks().unwrap().keys[0].kid().clone();
+    let kid = app.tenant().jwks().unwrap().keys[0].kid().clone();
     let mut claims = part(token, 1);
     let jti = claims.as_object_mut().unwrap().remove("jti").unwrap();
     let now = app.now().seconds();
@@ -134,10 +134,10 @@ impl Clock for LaggingClock {
 async fn a_machine_whose_clock_lags_beyond_every_leeway_is_not_ready() {
     let app = TestApp::start();
     for (lag, readiness) in [(60, Ok(())), (61, Err(Error::ClockBehind { lag: 61 }))] {
+        let (policy, keyring) = (app.tenant().policy().clone(), app.keystore.load().unwrap());
         let service = ResetService::new(Parts {
-            policy: app.service.policy().clone(),
+            tenants: vec![TenantParts { policy, keyring }],
             callers: Callers::default(),
-            keyring: app.keystore.load().unwrap(),
             capacity: 1,
             clock: Arc::new(LaggingClock(lag)),
             jwks_max_age: 300,

@@ -148,7 +148,7 @@ fn a_key_made_beside_a_running_server_is_published_without_a_restart() {
     wait_until(&server, || published().contains(kid));
 }
 
-fn wait_until(server: &Server, is_so: impl Fn() -> bool) {
+pub(crate) fn wait_until(server: &Server, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "{}", server.log());

@@ -18,4 +18,5 @@ mod redeem;
 mod revoke;
 mod rotate;
 mod secrets;
+mod tenants;
 mod vectors;

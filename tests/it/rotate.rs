@@ -22,7 +22,7 @@ fn signer_of(token: &str) -> String {
 /// Makes a key that signs from `not_before` on, and has the service read the folder again.
 fn add_key(app: &TestApp, not_before: Timestamp) -> KeyId {
     let kid = app.keystore.generate(Algorithm::EdDsa, app.now(), not_before).unwrap();
-    app.service.replace_keyring(app.keystore.load().unwrap()).unwrap();
+    app.tenant().replace_keyring(app.keystore.load().unwrap()).unwrap();
     kid
 }
 
@@ -32,7 +32,7 @@ fn set_member(app: &TestApp, kid: &str, name: &str, time: Timestamp) {
     let mut jwk: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     jwk[name] = to_rfc3339(time).into();
     std::fs::write(&path, jwk.to_string()).unwrap();
-    app.service.replace_keyring(app.keystore.load().unwrap()).unwrap();
+    app.tenant().replace_keyring(app.keystore.load().unwrap()).unwrap();
 }
 
 async fn published(app: &TestApp) -> Vec<String> {

@@ -14,7 +14,7 @@ use crate::app::{AUDIENCE, ISSUER, TestApp};
 #[tokio::test]
 async fn a_503_says_when_to_come_again() {
     let app = TestApp::start();
-    app.service.replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
+    app.tenant().replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
     let answer = app.get("/health/ready").await;
     answer.assert_problem(503, "no_active_key");
     assert_eq!(answer.header("retry-after"), Some("1"));
@@ -75,7 +75,7 @@ async fn health_tells_anyone_how_it_is_and_nothing_else() {
 #[tokio::test]
 async fn without_a_key_that_may_sign_it_lives_and_is_not_ready() {
     let app = TestApp::start();
-    app.service.replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
+    app.tenant().replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
     assert_eq!(app.get("/health/live").await.status, StatusCode::OK);
     app.get("/health/ready").await.assert_problem(503, "no_active_key");
     let answer = issue_with(&app, "ttl", json!(900)).await;

@@ -213,7 +213,7 @@ async fn every_answer_forbids_to_keep_it_to_guess_its_type_and_to_name_its_addre
         app.get("/health/ready").await,
     ];
     answers.extend([app.redeem(&used).await, app.redeem(&used).await]);
-    app.service.replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
+    app.tenant().replace_keyring(Keyring::new(Vec::new(), 0)).unwrap();
     answers.extend([post(&app, "/password-tokens", good).await, app.get("/health/ready").await]);
     let seen: BTreeSet<_> = answers.iter().map(|answer| answer.status.as_u16()).collect();
     let all = [200, 201, 204, 400, 401, 403, 404, 405, 408, 409, 410, 413, 414, 415, 422, 431, 503];

@@ -1,0 +1,218 @@
+//! Tenants: who each one is, and how its keys live. The first is the default one, which `[token]` and
+//! `[keys]` describe; each `[tenants.<name>]` adds one that says only what differs.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use axum::http::Uri;
+use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
+
+use super::check::Check;
+use super::keys::{Keys, WrittenKeys};
+use super::raw::{RawConfig, RawTenant};
+use super::{ConfigError, address_as_issuer, is_loopback};
+use crate::domain::policy::{Lifetime, Policy, TenantName};
+
+/// One tenant: its rules and its keys are its own.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// The rules for its tokens.
+    pub policy: Policy,
+    /// Its keys.
+    pub keys: TenantKeys,
+    /// Whether no issuer is configured for it. That of the default tenant is the address listened on
+    /// then, and another tenant's lies below the default tenant's.
+    pub issuer_is_derived: bool,
+}
+
+/// The keys of one tenant: where they are and how they live.
+#[derive(Clone, Debug)]
+pub struct TenantKeys {
+    /// The folder.
+    pub directory: PathBuf,
+    /// Algorithm of new keys.
+    pub algorithm: Algorithm,
+    /// Seconds for which a new key is published before it may sign: every cached key set has been
+    /// fetched again by then, with a minute to spare for slow clients and clocks.
+    pub publish_ahead: u64,
+    /// Seconds after which another key takes over by itself, if it does.
+    pub rotate_every: Option<u64>,
+}
+
+/// The tenant of this name.
+///
+/// # Errors
+/// Which tenants there are.
+pub(super) fn find_tenant<'t>(tenants: &'t [Tenant], name: &str) -> Result<&'t Tenant, String> {
+    let found = tenants.iter().find(|tenant| tenant.policy.tenant.as_str() == name);
+    found.ok_or_else(|| {
+        let verb = if tenants.len() == 1 { "is" } else { "are" };
+        let names = tenants.iter().map(|tenant| format!("{:?}", tenant.policy.tenant.as_str()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        format!("no tenant {name:?} is configured, there {verb} {names}")
+    })
+}
+
+/// The issuer of a tenant for which none is configured: where its documents are.
+pub(super) fn issuer_below(base: &str, tenant: &TenantName) -> String {
+    if tenant.is_default() { base.into() } else { format!("{base}/tenants/{tenant}") }
+}
+
+impl Check<'_> {
+    /// All tenants, the default one first.
+    pub(super) fn tenants(
+        &self,
+        raw: &RawConfig,
+        listen: SocketAddr,
+        keys: &Keys,
+    ) -> Result<Vec<Tenant>, ConfigError> {
+        let mut tenants = vec![self.default_tenant(raw, listen, keys)?];
+        for name in raw.tenants.keys() {
+            let tenant = self.tenant(name, raw, &tenants[0], keys)?;
+            let issuer = &tenant.policy.issuer;
+            if let Some(other) = tenants.iter().find(|other| other.policy.issuer == *issuer) {
+                let problem = format!(
+                    "is {issuer:?}, like that of the tenant {:?}; wanted another one for each tenant",
+                    other.policy.tenant.as_str()
+                );
+                return self.refuse(&format!("tenants.{name}.issuer"), problem);
+            }
+            tenants.push(tenant);
+        }
+        Ok(tenants)
+    }
+
+    fn default_tenant(
+        &self,
+        raw: &RawConfig,
+        listen: SocketAddr,
+        keys: &Keys,
+    ) -> Result<Tenant, ConfigError> {
+        let token = &raw.token;
+        let policy = Policy {
+            tenant: TenantName::default(),
+            issuer: self.default_issuer(&token.issuer, listen)?,
+            audience: self.audience("token.audience", &token.audience)?,
+            lifetime: self.lifetime(raw)?,
+            leeway: self.within("token.leeway_seconds", token.leeway_seconds, 0..=MAX_LEEWAY)?,
+            supersede: token.supersede,
+        };
+        let directory = self.directory("keys.directory", &raw.keys.directory)?;
+        let keys = self.tenant_keys(&WrittenKeys::of_default(&raw.keys), directory, keys)?;
+        Ok(Tenant { policy, keys, issuer_is_derived: token.issuer.is_empty() })
+    }
+
+    fn tenant(
+        &self,
+        name: &str,
+        raw: &RawConfig,
+        default: &Tenant,
+        keys: &Keys,
+    ) -> Result<Tenant, ConfigError> {
+        let section = format!("tenants.{name}");
+        let written = &raw.tenants[name];
+        let tenant = self.tenant_name(&section, name)?;
+        let policy = Policy {
+            issuer: self.issuer(&section, written, &default.policy.issuer, &tenant)?,
+            audience: self.audience(&format!("{section}.audience"), &written.audience)?,
+            tenant,
+            ..default.policy.clone()
+        };
+        let directory = Path::new(&raw.keys.directory).join(name);
+        let keys = self.tenant_keys(
+            &WrittenKeys::of_tenant(&raw.keys, written, section),
+            directory,
+            keys,
+        )?;
+        Ok(Tenant { policy, keys, issuer_is_derived: written.issuer.is_none() })
+    }
+
+    fn tenant_name(&self, section: &str, name: &str) -> Result<TenantName, ConfigError> {
+        match TenantName::parse(name) {
+            Some(name) if name.is_default() => self.refuse(
+                section,
+                "is the tenant that [token] and [keys] describe; wanted another name here",
+            ),
+            Some(name) => Ok(name),
+            None => self.refuse(section, format!("wanted {}", TenantName::WANTED)),
+        }
+    }
+
+    fn audience(&self, key: &str, audience: &str) -> Result<String, ConfigError> {
+        if is_identifier(audience) {
+            return Ok(audience.into());
+        }
+        self.refuse(key, "wanted 1 to 256 bytes without control characters")
+    }
+
+    fn default_issuer(&self, issuer: &str, listen: SocketAddr) -> Result<String, ConfigError> {
+        if !issuer.is_empty() {
+            return self.checked_issuer("token.issuer", issuer);
+        }
+        if listen.ip().is_loopback() {
+            return Ok(address_as_issuer(listen));
+        }
+        let problem = format!(
+            "must be set, since server.listen is {listen}, which is no loopback address: wanted the https URL under which others reach this service"
+        );
+        self.refuse("token.issuer", problem)
+    }
+
+    fn issuer(
+        &self,
+        section: &str,
+        written: &RawTenant,
+        base: &str,
+        tenant: &TenantName,
+    ) -> Result<String, ConfigError> {
+        let derived = || issuer_below(base, tenant);
+        let issuer = written.issuer.clone().unwrap_or_else(derived);
+        self.checked_issuer(&format!("{section}.issuer"), &issuer)
+    }
+
+    fn checked_issuer(&self, key: &str, issuer: &str) -> Result<String, ConfigError> {
+        match check_issuer(issuer) {
+            Ok(()) => Ok(issuer.into()),
+            Err(problem) => self.refuse(key, problem),
+        }
+    }
+
+    fn lifetime(&self, raw: &RawConfig) -> Result<Lifetime, ConfigError> {
+        let token = &raw.token;
+        let max =
+            self.within("token.max_lifetime_seconds", token.max_lifetime_seconds, 1..=86_400)?;
+        let min =
+            self.within("token.min_lifetime_seconds", token.min_lifetime_seconds, 1..=86_400)?;
+        let default = token.lifetime_seconds;
+        if min > max {
+            let problem = format!("is {min}, more than token.max_lifetime_seconds, which is {max}");
+            return self.refuse("token.min_lifetime_seconds", problem);
+        }
+        if !(min..=max).contains(&default) {
+            let problem = format!(
+                "wanted {min} to {max}, as token.min_lifetime_seconds and token.max_lifetime_seconds say, found {default}"
+            );
+            return self.refuse("token.lifetime_seconds", problem);
+        }
+        Ok(Lifetime { default, min, max })
+    }
+}
+
+fn check_issuer(issuer: &str) -> Result<(), String> {
+    const WANTED: &str =
+        "wanted an https URL (http only on a loopback address) without query or trailing slash";
+    let refuse = || Err(format!("{WANTED}, found {issuer:?}"));
+    let Ok(uri) = issuer.parse::<Uri>() else {
+        return refuse();
+    };
+    let (Some(scheme), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
+        return refuse();
+    };
+    let is_allowed = scheme == "https" || (scheme == "http" && is_loopback(authority.host()));
+    let is_plain = !authority.host().is_empty()
+        && !issuer.ends_with('/')
+        && !issuer.contains(['#', '@'])
+        && uri.query().is_none()
+        && issuer.len() <= 256;
+    if is_allowed && is_plain { Ok(()) } else { refuse() }
+}

@@ -1,0 +1,305 @@
+//! One tenant: the story of each operation, in reading order: verify completely, decide, then change.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, Verifier, VerifyError};
+
+use super::error::{Error, TokenError};
+use super::{Shared, TenantParts};
+use crate::domain::identifier::{CredentialId, Username};
+use crate::domain::issue::{self, IssueRequest, IssuedToken};
+use crate::domain::keyring::{Key, Keyring, Snapshot};
+use crate::domain::policy::{Policy, PolicyError};
+
+/// Issues, checks, redeems and revokes the tokens of one tenant, and knows nothing of any other's.
+/// Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Tenant(Arc<Inner>);
+
+struct Inner {
+    policy: Policy,
+    verifier: Verifier,
+    keys: ArcSwap<Keys>,
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Tenant {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Tenant({})", self.0.policy.tenant)
+    }
+}
+
+/// The keys, and what follows from them now. One pointer, so that neither can be that of another
+/// moment.
+#[derive(Debug)]
+struct Keys {
+    keyring: Arc<Keyring>,
+    snapshot: Snapshot,
+}
+
+impl Keys {
+    fn at(keyring: Arc<Keyring>, now: Timestamp) -> Result<Self, Error> {
+        let snapshot = keyring.at(now)?;
+        Ok(Self { keyring, snapshot })
+    }
+}
+
+/// A token was spent: the password may be set, once.
+#[derive(Clone, Debug)]
+pub struct Redemption {
+    /// What the token said.
+    pub claims: Claims,
+    /// When it was spent.
+    pub redeemed_at: Timestamp,
+}
+
+/// Which tokens to revoke.
+#[derive(Debug)]
+pub enum Revocation<'r> {
+    /// One, by itself.
+    Token(&'r str),
+    /// One, by its identifier.
+    TokenId(TokenId),
+    /// All of a user's issued before a time; without one, all issued so far.
+    User(Username, Option<Timestamp>),
+    /// All issued before a time; without one, all issued so far.
+    Everything(Option<Timestamp>),
+}
+
+/// What a revocation was about: for the log and the answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied {
+    /// The one token, where it is known.
+    pub token_id: Option<TokenId>,
+    /// The time before which tokens are refused, for the kinds that have one.
+    pub before: Option<Timestamp>,
+}
+
+/// The published keys.
+#[derive(Clone, Debug)]
+pub struct Jwks {
+    /// Newest first, public members only.
+    pub keys: Vec<PublicKey>,
+    /// Seconds for which they may be cached: never longer than until they change.
+    pub max_age: u64,
+}
+
+impl Tenant {
+    pub(super) fn new(parts: TenantParts, shared: Arc<Shared>) -> Result<Self, Error> {
+        let keys = Keys::at(Arc::new(parts.keyring), shared.clock.now())?;
+        Ok(Self(Arc::new(Inner {
+            verifier: parts.policy.verifier(),
+            policy: parts.policy,
+            keys: ArcSwap::from_pointee(keys),
+            shared,
+        })))
+    }
+
+    /// Signs a token.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`].
+    pub fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
+        let Inner { policy, shared, .. } = &*self.0;
+        let Shared { revocations, random, .. } = &**shared;
+        if revocations.is_full() {
+            return Err(Error::Full { retry_after: policy.lifetime.min });
+        }
+        let now = self.now();
+        let keys = self.keys(now)?;
+        let key = keys.snapshot.active.as_deref().ok_or_else(|| self.no_active_key())?;
+        let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
+        revocations.admit(policy, &issued.claims);
+        Ok(issued)
+    }
+
+    /// Says whether a token can be redeemed now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn check(&self, token: &str) -> Result<Claims, Error> {
+        let Inner { policy, shared, .. } = &*self.0;
+        let claims = self.verify(token, self.now())?;
+        match shared.revocations.check(&policy.tenant, &claims) {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
+        }
+    }
+
+    /// Spends a token. Of all who try, exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`Error::Token`], [`Error::CredentialMismatch`].
+    pub fn redeem(
+        &self,
+        token: &str,
+        credential_id: Option<&CredentialId>,
+    ) -> Result<Redemption, Error> {
+        let Inner { policy, shared, .. } = &*self.0;
+        let now = self.now();
+        let claims = self.verify(token, now)?;
+        if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
+            return Err(Error::CredentialMismatch { jti: claims.jti });
+        }
+        if let Err(refusal) = shared.revocations.redeem(policy, &claims, now) {
+            return Err(TokenError::refused(refusal, &claims).into());
+        }
+        if policy.supersede {
+            shared.revocations.revoke_siblings(policy, &claims, now);
+        }
+        Ok(Redemption { claims, redeemed_at: now })
+    }
+
+    /// Revokes one live token. Of all who try, exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn revoke(&self, token: &str) -> Result<Claims, Error> {
+        let now = self.now();
+        let claims = self.verify(token, now)?;
+        self.revoke_verified(claims, now)
+    }
+
+    /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
+    /// whether there was anything to revoke.
+    ///
+    /// # Errors
+    /// [`Error::Rejected`] when a cut-off lies in the future.
+    pub fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
+        let Inner { policy, shared, .. } = &*self.0;
+        let (revocations, now) = (&shared.revocations, self.now());
+        match revocation {
+            Revocation::Token(token) => {
+                let verified = self.verify_even_early(token, now);
+                match verified.and_then(|claims| self.revoke_verified(claims, now)) {
+                    Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
+                    Err(Error::Token(error)) => {
+                        Ok(Applied { token_id: error.token_id(), before: None })
+                    }
+                    Err(error) => Err(error),
+                }
+            }
+            Revocation::TokenId(jti) => {
+                revocations.revoke_id(policy, *jti);
+                Ok(Applied { token_id: Some(*jti), before: None })
+            }
+            Revocation::User(username, before) => {
+                let through = last_second(*before, now)?;
+                revocations.revoke_user(policy, username.as_str(), through, now);
+                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
+            }
+            Revocation::Everything(before) => {
+                let through = last_second(*before, now)?;
+                revocations.revoke_tenant(policy, through);
+                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
+            }
+        }
+    }
+
+    /// The keys that verifiers need now.
+    ///
+    /// # Errors
+    /// [`Error::Keys`].
+    pub fn jwks(&self) -> Result<Jwks, Error> {
+        let now = self.now();
+        let snapshot = &self.keys(now)?.snapshot;
+        Ok(Jwks {
+            keys: snapshot.published.clone(),
+            max_age: snapshot.holds_for(now, self.0.shared.jwks_max_age),
+        })
+    }
+
+    /// The rules, for those who publish them.
+    pub fn policy(&self) -> &Policy {
+        &self.0.policy
+    }
+
+    /// The URL under which others reach the API: the issuer of the default tenant, for all tenants.
+    pub fn base_url(&self) -> &str {
+        &self.0.shared.base_url
+    }
+
+    /// All its keys, whatever they do now.
+    pub fn keyring(&self) -> Arc<Keyring> {
+        Arc::clone(&self.0.keys.load().keyring)
+    }
+
+    /// The key that signs now.
+    ///
+    /// # Errors
+    /// [`Error::NoActiveKey`], [`Error::Keys`].
+    pub fn active_key(&self) -> Result<Arc<Key>, Error> {
+        let keys = self.keys(self.now())?;
+        keys.snapshot.active.clone().ok_or_else(|| self.no_active_key())
+    }
+
+    /// Swaps all keys at once; requests under way go on with the ones they began with.
+    ///
+    /// # Errors
+    /// [`Error::Keys`] when the keys contradict each other; the old ones stay.
+    pub fn replace_keyring(&self, keyring: Keyring) -> Result<(), Error> {
+        let keys = Keys::at(Arc::new(keyring), self.now())?;
+        self.0.keys.store(Arc::new(keys));
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.shared.clock.now()
+    }
+
+    fn no_active_key(&self) -> Error {
+        Error::NoActiveKey { tenant: self.0.policy.tenant.clone() }
+    }
+
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
+        let keys = self.keys(now)?;
+        match self.0.verifier.verify(token, &keys.snapshot.verifying, now) {
+            Ok(verified) => Ok(verified.into_claims()),
+            Err(error) => Err(TokenError::from(error).into()),
+        }
+    }
+
+    fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
+        match self.0.shared.revocations.revoke(&self.0.policy, &claims, now) {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
+        }
+    }
+
+    /// For revoking only: a good token of a machine whose clock is ahead is not valid yet, and it
+    /// must not become so after it was revoked.
+    fn verify_even_early(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
+        match self.verify(token, now) {
+            Err(Error::Token(TokenError::Unknown(
+                VerifyError::IssuedInFuture { iat: then, .. }
+                | VerifyError::NotYetValid { nbf: then, .. },
+            ))) => self.verify(token, then),
+            verified => verified,
+        }
+    }
+
+    /// The keys as they are now. The states of keys change by themselves, so the snapshot is
+    /// derived again when one of them does; keys that were replaced meanwhile are left alone.
+    fn keys(&self, now: Timestamp) -> Result<Arc<Keys>, Error> {
+        let known = self.0.keys.load_full();
+        if known.snapshot.holds_at(now) {
+            return Ok(known);
+        }
+        let derived = Arc::new(Keys::at(Arc::clone(&known.keyring), now)?);
+        self.0.keys.compare_and_swap(&known, Arc::clone(&derived));
+        Ok(derived)
+    }
+}
+
+/// The last second of which all tokens were issued before the cut-off.
+fn last_second(before: Option<Timestamp>, now: Timestamp) -> Result<Timestamp, Error> {
+    match before {
+        None => Ok(now),
+        Some(before) if before > now.plus(1) => {
+            Err(PolicyError::CutoffInFuture { before, now }.into())
+        }
+        Some(before) => Ok(before.minus(1)),
+    }
+}

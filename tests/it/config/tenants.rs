@@ -1,0 +1,220 @@
+//! Tenants in a file of settings.
+
+use std::path::Path;
+
+use resetd::config::{Config, DEFAULTS, Layers};
+use resetd::domain::policy::Policy;
+use resetd_verify::Algorithm;
+
+use super::{HASH, Setup};
+
+fn issuers(config: &Config) -> Vec<String> {
+    config.tenants.iter().map(|tenant| tenant.policy.issuer.clone()).collect()
+}
+
+#[test]
+fn the_tenant_that_stands_in_config_toml_as_a_comment_can_be_used() {
+    let (_, example) = DEFAULTS.split_once("\n# [tenants.acme]").unwrap();
+    let (example, _) = example.split_once("\n\n").unwrap();
+    let example: String =
+        example.lines().map(|line| line.trim_start_matches("# ").to_owned() + "\n").collect();
+    let config = Setup::new().config(&format!("[tenants.acme]\n{example}")).unwrap();
+    let tenant = config.tenant("acme").unwrap();
+    assert_eq!(tenant.policy.audience, "https://app.acme.example");
+    assert_eq!(tenant.policy.issuer, "https://reset.acme.example");
+    assert_eq!(tenant.keys.algorithm, Algorithm::EdDsa);
+    assert_eq!(tenant.keys.rotate_every, Some(7_776_000));
+    assert_eq!(tenant.keys.publish_ahead, 3600);
+}
+
+#[test]
+fn a_tenant_is_like_the_default_one_but_for_its_name_audience_issuer_and_folder() {
+    let text = "
+        [token]
+        issuer = \"https://reset.example.com\"
+        leeway_seconds = 5
+        supersede = false
+        [keys]
+        directory = \"secret\"
+        algorithm = \"EdDSA\"
+        rotate_every_seconds = 86400
+        publish_ahead_seconds = 600
+        [tenants.acme]
+        audience = \"acme\"
+    ";
+    let config = Setup::new().config(text).unwrap();
+    let (default, acme) = (config.default_tenant(), config.tenant("acme").unwrap());
+    let Policy { tenant, issuer, audience, lifetime, leeway, supersede } = &acme.policy;
+    assert_eq!(tenant.as_str(), "acme");
+    assert_eq!(issuer, "https://reset.example.com/tenants/acme");
+    assert_eq!(audience, "acme");
+    assert_eq!((*lifetime, *leeway, *supersede), (default.policy.lifetime, 5, false));
+    assert_eq!(acme.keys.directory, Path::new("secret/acme"));
+    assert_eq!(acme.keys.algorithm, Algorithm::EdDsa);
+    assert_eq!((acme.keys.rotate_every, acme.keys.publish_ahead), (Some(86_400), 600));
+}
+
+#[test]
+fn a_tenant_may_turn_off_what_holds_for_the_others() {
+    let text = "
+        [keys]
+        rotate_every_seconds = 86400
+        publish_ahead_seconds = 600
+        [tenants.acme]
+        audience = \"acme\"
+        rotate_every_seconds = 0
+        publish_ahead_seconds = 0
+    ";
+    let config = Setup::new().config(text).unwrap();
+    let acme = config.tenant("acme").unwrap();
+    assert_eq!((acme.keys.rotate_every, acme.keys.publish_ahead), (None, 360));
+}
+
+#[test]
+fn the_default_tenant_comes_first_whatever_the_others_are_called() {
+    let text = "[tenants.zeta]\naudience = \"z\"\n[tenants.0]\naudience = \"0\"\n";
+    let config = Setup::new().config(text).unwrap();
+    let names: Vec<_> =
+        config.tenants.iter().map(|tenant| tenant.policy.tenant.to_string()).collect();
+    assert_eq!(names, ["default", "0", "zeta"]);
+    assert_eq!(config.default_tenant().policy.tenant.as_str(), "default");
+}
+
+#[test]
+fn issuers_that_are_not_configured_follow_the_address_listened_on() {
+    let text = "
+        [server]
+        listen = \"127.0.0.1:0\"
+        [tenants.acme]
+        audience = \"acme\"
+        [tenants.beta]
+        audience = \"beta\"
+        issuer = \"https://beta.example.com\"
+    ";
+    let config = Setup::new().config(text).unwrap().listening_on("127.0.0.1:4321".parse().unwrap());
+    assert_eq!(
+        issuers(&config),
+        ["http://127.0.0.1:4321", "http://127.0.0.1:4321/tenants/acme", "https://beta.example.com",]
+    );
+}
+
+#[test]
+fn issuers_below_a_configured_one_do_not_follow_the_address() {
+    let text = "
+        [token]
+        issuer = \"https://reset.example.com\"
+        [tenants.acme]
+        audience = \"acme\"
+    ";
+    let config = Setup::new().config(text).unwrap().listening_on("127.0.0.1:4321".parse().unwrap());
+    let wanted = ["https://reset.example.com", "https://reset.example.com/tenants/acme"];
+    assert_eq!(issuers(&config), wanted);
+}
+
+#[test]
+fn a_caller_acts_for_the_tenant_that_is_named() {
+    let text = format!(
+        "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\ntenant = \"acme\"\nkey_sha256 = \"{HASH}\"\n[tenants.acme]\naudience = \"a\"\n"
+    );
+    let config = Setup::new().config(&text).unwrap();
+    assert_eq!(config.callers.as_slice()[0].tenant.as_str(), "acme");
+}
+
+#[test]
+fn a_tenant_that_is_not_there_is_refused_with_those_that_are() {
+    let text = format!(
+        "[tenants.beta]\naudience = \"b\"\n[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\ntenant = \"acme\"\nkey_sha256 = \"{HASH}\"\n"
+    );
+    let setup = Setup::new();
+    let error = setup.config(&text).map(drop).unwrap_err();
+    assert_eq!(
+        setup.plain(&error.to_string()),
+        "settings.toml:6: callers.0.tenant: no tenant \"acme\" is configured, there are \"default\", \"beta\""
+    );
+}
+
+#[test]
+fn a_mistake_about_a_tenant_is_refused_with_its_line() {
+    let setup = Setup::new();
+    for (text, wanted) in MISTAKES {
+        let error = setup.config(text).map(drop).unwrap_err();
+        let found = setup.plain(&error.to_string());
+        assert_eq!(found, format!("settings.toml:{wanted}"), "in {text:?}");
+    }
+}
+
+/// Each with the message that it gets, from the line number on.
+const MISTAKES: [(&str, &str); 17] = [
+    ("tenants = 5\n", "1: tenants: invalid type: integer `5`, expected a map"),
+    ("[tenants]\nacme = 5\n", "2: tenants.acme: invalid type: integer `5`, expected a tenant"),
+    ("\n[tenants.acme]\n", "2: tenants.acme: missing field `audience`"),
+    (
+        "[tenants.acme]\naudience = \"a\"\nleeway_seconds = 5\n",
+        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`",
+    ),
+    (
+        "[tenants.default]\naudience = \"a\"\n",
+        "1: tenants.default: is the tenant that [token] and [keys] describe; wanted another name here",
+    ),
+    (
+        "[tenants.Acme]\naudience = \"a\"\n",
+        "1: tenants.Acme: wanted a name of 1 to 64 characters a-z 0-9 -",
+    ),
+    (
+        "[tenants.\"../acme\"]\naudience = \"a\"\n",
+        "1: tenants.../acme: wanted a name of 1 to 64 characters a-z 0-9 -",
+    ),
+    (
+        "[tenants.\"\"]\naudience = \"a\"\n",
+        "1: tenants.: wanted a name of 1 to 64 characters a-z 0-9 -",
+    ),
+    (
+        "[tenants.acme]\naudience = \"\"\n",
+        "2: tenants.acme.audience: wanted 1 to 256 bytes without control characters",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nissuer = \"http://acme.example\"\n",
+        "3: tenants.acme.issuer: wanted an https URL (http only on a loopback address) without query or trailing slash, found \"http://acme.example\"",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nissuer = \"\"\n",
+        "3: tenants.acme.issuer: wanted an https URL (http only on a loopback address) without query or trailing slash, found \"\"",
+    ),
+    (
+        "[token]\nissuer = \"https://a.example\"\n[tenants.acme]\naudience = \"a\"\nissuer = \"https://a.example\"\n",
+        "5: tenants.acme.issuer: is \"https://a.example\", like that of the tenant \"default\"; wanted another one for each tenant",
+    ),
+    (
+        "[tenants.a]\naudience = \"a\"\nissuer = \"http://127.0.0.1:8080/tenants/b\"\n[tenants.b]\naudience = \"b\"\n",
+        "4: tenants.b.issuer: is \"http://127.0.0.1:8080/tenants/b\", like that of the tenant \"a\"; wanted another one for each tenant",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nalgorithm = \"RS256\"\n",
+        "3: tenants.acme.algorithm: wanted ES256 or EdDSA, found \"RS256\"",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nrotate_every_seconds = 60\n",
+        "3: tenants.acme.rotate_every_seconds: wanted 0, or 3960 to 315360000: a key is published for 360 seconds before it signs, and with less than an hour more the key after it would be due while it waits; found 60",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\npublish_ahead_seconds = 359\n",
+        "3: tenants.acme.publish_ahead_seconds: wanted 0, or 360 to 2592000: verifiers may keep the key set for keys.jwks_max_age_seconds, and with less than a minute more they meet tokens whose key they do not know; found 359",
+    ),
+    (
+        "[keys]\nrotate_every_seconds = 86400\n[tenants.acme]\naudience = \"a\"\npublish_ahead_seconds = 86400\n",
+        "3: tenants.acme.rotate_every_seconds: wanted 0, or 90000 to 315360000: a key is published for 86400 seconds before it signs, and with less than an hour more the key after it would be due while it waits; found 86400",
+    ),
+];
+
+#[test]
+fn a_tenant_stands_in_files_only() {
+    let setup = Setup::new();
+    let mut layers = Layers::defaults().unwrap();
+    layers.add_file(&setup.write("[tenants.acme]\naudience = \"a\"\n")).unwrap();
+    let variable = ("RESETD_TENANTS_ACME_AUDIENCE".to_owned(), "b".to_owned());
+    let error = layers.add_variables([variable].into_iter()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "environment variable RESETD_TENANTS_ACME_AUDIENCE: no such setting"
+    );
+}
