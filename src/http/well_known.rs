@@ -2,7 +2,9 @@
 
 use axum::Json;
 use axum::extract::{FromRequestParts, RawPathParams, State};
+use axum::http::HeaderMap;
 use axum::http::request::Parts;
+use axum::response::Response;
 use resetd_verify::{PublicKey, TOKEN_TYPE};
 use serde::Serialize;
 use serde_json::json;
@@ -36,22 +38,23 @@ impl FromRequestParts<ResetService> for Of {
 }
 
 /// `GET /.well-known/jwks.json` (RFC 7517 §5).
-pub(super) async fn jwks(Of(tenant): Of) -> Result<Document, Problem> {
+pub(super) async fn jwks(Of(tenant): Of, headers: HeaderMap) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Set {
         keys: Vec<PublicKey>,
     }
     let jwks = tenant.jwks()?;
-    Ok(Document {
+    let document = Document {
         media_type: "application/jwk-set+json",
         text: serde_json::to_string(&Set { keys: jwks.keys }).unwrap_or_default(),
         max_age: jwks.max_age,
-    })
+    };
+    Ok(document.answer(&headers))
 }
 
 /// `GET /.well-known/reset-token-issuer`: what an edge needs to know to verify, in the manner of
 /// RFC 8414. The documents of a tenant are below its issuer, the API is the same for all.
-pub(super) async fn issuer(Of(tenant): Of) -> Result<Document, Problem> {
+pub(super) async fn issuer(Of(tenant): Of, headers: HeaderMap) -> Result<Response, Problem> {
     let jwks = tenant.jwks()?;
     let mut algorithms: Vec<_> = jwks.keys.iter().map(PublicKey::algorithm).collect();
     algorithms.sort_unstable();
@@ -70,7 +73,7 @@ pub(super) async fn issuer(Of(tenant): Of) -> Result<Document, Problem> {
         "revocations_endpoint": at("/revocations"),
     });
     let (media_type, text) = ("application/json", metadata.to_string());
-    Ok(Document { media_type, text, max_age: jwks.max_age })
+    Ok(Document { media_type, text, max_age: jwks.max_age }.answer(&headers))
 }
 
 /// `GET /health/live`: the process answers.

@@ -28,6 +28,29 @@ fn one_connection_serves_several_requests_in_their_order() {
 }
 
 #[test]
+fn a_document_that_is_known_has_no_body_and_the_next_answer_follows_at_once() {
+    const PATH: &str = "/.well-known/jwks.json";
+    let server = serve_with(&[]);
+    let get = |method: &str, known: &str| {
+        format!("{method} {PATH} HTTP/1.1\r\nhost: a\r\nif-none-match: {known}\r\n\r\n")
+    };
+    let full = exchange(&server, get("GET", "\"other\"") + LAST);
+    let header = |answers: &str, name: &str| {
+        let mut lines = answers.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(found, _)| *found == name).map(|(_, value)| value.trim().to_owned())
+    };
+    let (tag, length) = (header(&full, "etag").unwrap(), header(&full, "content-length"));
+    for method in ["GET", "HEAD"] {
+        let answers = exchange(&server, get(method, &tag) + LIVE + LAST);
+        assert_eq!(statuses(&answers), [304, 200, 404], "{method}: {answers}");
+        let (known, _) = answers.split_once("\r\n\r\n").unwrap();
+        // A length, where there is one, is that of the document (RFC 9110 section 8.6).
+        let told = header(known, "content-length");
+        assert!(told.is_none() || told == length, "{method}: {known}");
+    }
+}
+
+#[test]
 fn a_head_that_two_readers_could_read_in_two_ways_ends_the_connection() {
     let server = serve_with(&[("header_timeout_seconds", 2)]);
     let heads = [

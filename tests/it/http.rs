@@ -4,6 +4,7 @@
 mod bodies;
 mod callers;
 mod documents;
+mod kept;
 mod members;
 mod routes;
 mod tokens;
