@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::keyring::Keyring;
 use resetd::domain::policy::TenantName;
-use resetd::service::Error;
+use resetd::service::{Error, Parts, ResetService, TenantParts};
 use resetd_verify::Algorithm;
 use serde_json::json;
 
@@ -277,4 +278,26 @@ async fn nobody_is_told_which_tenant_has_no_key() {
     let [app, acme] = two_tenants();
     acme.tenant().replace_keyring(Keyring::default()).unwrap();
     assert!(!app.get("/health/ready").await.text.contains("acme"));
+}
+
+#[tokio::test]
+async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
+    let key = api_key([7; 32]);
+    let caller = Caller {
+        name: "web".into(),
+        tenant: TenantName::parse("beta").unwrap(),
+        scopes: Scope::ALL.into(),
+        key_hash: KeyHash::of(key.expose()),
+    };
+    let app = TestApp::start();
+    let (policy, keyring) = (app.tenant().policy().clone(), app.keystore.load().unwrap());
+    let service = ResetService::new(Parts {
+        tenants: vec![TenantParts { policy, keyring }],
+        callers: Callers::new(vec![caller]),
+        capacity: 1,
+        clock: app.clock.clone(),
+        jwks_max_age: 300,
+    });
+    let error = service.unwrap().authenticate(key.expose()).map(drop).unwrap_err();
+    assert_eq!(error, Error::Unauthenticated);
 }
