@@ -170,7 +170,6 @@ fn new_key(
         }
     };
     let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-    let d = Zeroizing::new(d);
     Ok(PrivateJwk {
         kid: String::new(),
         kty,

@@ -12,12 +12,13 @@ use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::jwk::ThumbprintHash;
 use jsonwebtoken::{DecodingKey, DecodingKeyKind, EncodingKey};
 use ring::digest;
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::rsa;
 use ring::signature::{
     self as sig, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaPublicKeyComponents,
     UnparsedPublicKey,
 };
+use zeroize::Zeroizing;
 
 use crate::keyset::Algorithm;
 
@@ -346,6 +347,9 @@ impl TryFrom<jsonwebtoken::Algorithm> for Algorithm {
     }
 }
 
+/// The length of an Ed25519 private key (RFC 8032 §5.1.5).
+const ED25519_SEED_LENGTH: usize = 32;
+
 /// SHA-256 of `data`.
 pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -353,11 +357,11 @@ pub(crate) fn sha256(data: &[u8]) -> [u8; 32] {
     bytes
 }
 
-/// A new P-256 key: its scalar and its uncompressed point.
+/// A new P-256 key: its scalar, wiped when dropped, and its uncompressed point.
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub fn generate_p256() -> Result<(Vec<u8>, Vec<u8>), ring::error::Unspecified> {
+pub fn generate_p256() -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), ring::error::Unspecified> {
     /// ring writes the scalar at this place of its fixed PKCS#8 template (RFC 5958, RFC 5915).
     const SCALAR: std::ops::Range<usize> = 36..68;
     let random = SystemRandom::new();
@@ -365,15 +369,26 @@ pub fn generate_p256() -> Result<(Vec<u8>, Vec<u8>), ring::error::Unspecified> {
     let document = EcdsaKeyPair::generate_pkcs8(algorithm, &random)?;
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, document.as_ref(), &random)
         .map_err(|_| ring::error::Unspecified)?;
-    Ok((document.as_ref()[SCALAR].into(), pair.public_key().as_ref().into()))
+    let scalar = Zeroizing::new(document.as_ref()[SCALAR].into());
+    Ok((scalar, pair.public_key().as_ref().into()))
 }
 
-/// A new Ed25519 key: its seed and its public key.
+/// A new Ed25519 key: its seed, wiped when dropped, and its public key.
 ///
 /// # Errors
 /// When the system gives no random bytes.
-pub fn generate_ed25519() -> Result<(Vec<u8>, Vec<u8>), ring::error::Unspecified> {
-    let seed: [u8; 32] = ring::rand::generate(&SystemRandom::new())?.expose();
-    let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| ring::error::Unspecified)?;
-    Ok((seed.into(), pair.public_key().as_ref().into()))
+pub fn generate_ed25519() -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), ring::error::Unspecified> {
+    // Filled in place, so that there is no second copy to wipe.
+    let mut seed = Zeroizing::new(vec![0; ED25519_SEED_LENGTH]);
+    SystemRandom::new().fill(&mut seed)?;
+    let x = ed25519_public_key(&seed).map_err(|_| ring::error::Unspecified)?;
+    Ok((seed, x))
+}
+
+/// The public key of an Ed25519 seed.
+///
+/// # Errors
+/// When the seed has not 32 bytes.
+pub fn ed25519_public_key(seed: &[u8]) -> Result<Vec<u8>, KeyRejected> {
+    Ok(Ed25519KeyPair::from_seed_unchecked(seed)?.public_key().as_ref().into())
 }
