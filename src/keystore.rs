@@ -1,8 +1,17 @@
 //! `keys/` ⇄ [`Keyring`]: one private JWK per file, `*.jwk`, mode 0600. No other module touches the
 //! folder. The state of a key stands in its own members, so there is no index to go wrong.
 
+pub mod admin;
+mod der;
 mod error;
+mod export;
+#[cfg(test)]
+mod fixtures;
+mod import;
 mod jwk;
+mod passphrase;
+mod private;
+mod seal;
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
@@ -12,9 +21,12 @@ use std::path::{Path, PathBuf};
 use resetd_verify::{Algorithm, KeyId, Timestamp};
 use zeroize::Zeroizing;
 
-use crate::domain::keyring::{Key, Keyring};
+use crate::domain::keyring::{Key, KeyTimes, Keyring};
 
-pub use error::KeystoreError;
+pub use error::{ImportError, KeystoreError, SealError};
+pub use export::{PrivateFormat, public_pem};
+pub use import::Source;
+pub use passphrase::{PassphraseError, Passphrases};
 
 use error::io_error;
 
@@ -134,7 +146,8 @@ impl Keystore {
     ) -> Result<KeyId, KeystoreError> {
         self.create()?;
         self.check_folder()?;
-        let (kid, text) = jwk::generate(&self.directory, algorithm, created, not_before)?;
+        let times = KeyTimes::new(created, not_before);
+        let (kid, text) = jwk::generate(&self.directory, algorithm, &times, &Passphrases::none())?;
         self.write(&kid, &text)?;
         Ok(kid)
     }
@@ -213,5 +226,5 @@ fn read_key(path: &Path) -> Result<Key, KeystoreError> {
     }
     let mut text = Zeroizing::new(Vec::new());
     file.take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(&failed)?;
-    jwk::parse(path, &text)
+    jwk::parse(path, &text, &Passphrases::none())
 }

@@ -1,5 +1,8 @@
 //! What can be wrong with the folder of keys: each error names the file and the mend.
 
+mod import;
+mod seal;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +11,9 @@ use resetd_verify::json::JsonError;
 use resetd_verify::{Algorithm, JwkError, KeyId};
 
 use super::MAX_FILE_BYTES;
+
+pub use import::ImportError;
+pub use seal::SealError;
 
 /// What is wrong with the folder or with one file, how it should be, and how to mend it.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +123,27 @@ pub enum KeystoreError {
         /// What was asked for.
         algorithm: Algorithm,
     },
+    /// The private half of a key cannot be decrypted or encrypted.
+    #[error("{path}: {error}")]
+    Sealed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: SealError,
+    },
+    /// A private key from elsewhere is not taken.
+    #[error("{path}: {error}")]
+    Import {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        error: ImportError,
+    },
+    /// A key cannot be written down.
+    #[error("the key cannot be written as DER: {0}")]
+    Encoding(#[from] pkcs8::Error),
     /// The system gave no random bytes.
     #[error("the system gave no random bytes")]
     NoRandomness,
