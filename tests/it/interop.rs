@@ -1,6 +1,7 @@
 //! Verifiers that nobody here wrote, `PyJWT` and jose, fetch the keys of a running server and check
 //! its tokens. Below them, the rules of the wire that other verifiers were found to need.
 
+mod keys;
 mod tools;
 
 use std::collections::BTreeSet;

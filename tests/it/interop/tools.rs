@@ -36,8 +36,17 @@ impl Tools {
 
     /// Python with `PyJWT`, to run `verify.py`.
     pub(super) fn pyjwt(&self) -> Command {
+        self.python(include_str!("verify.py"))
+    }
+
+    /// Python with cryptography, to run `keys.py`.
+    pub(super) fn cryptography(&self) -> Command {
+        self.python(include_str!("keys.py"))
+    }
+
+    fn python(&self, script: &str) -> Command {
         let mut python = Command::new(venv(&self.folder).join("bin/python"));
-        python.args(["-c", include_str!("verify.py")]);
+        python.args(["-c", script]);
         python
     }
 
