@@ -17,6 +17,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::{Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use crate::config::{Config, ConfigError, Layers, Tenant};
 use output::{Format, Output};
@@ -78,6 +79,7 @@ enum Outcome {
 impl Cli {
     /// Runs the command and says how it ended.
     pub fn run(self) -> ExitCode {
+        forbid_core_dumps();
         let output = Output::new(self.output);
         let settings = Settings { file: self.config };
         let result = match self.command {
@@ -101,6 +103,13 @@ impl Cli {
             }
         }
     }
+}
+
+/// Keys are in memory: no copy of it goes to disk when the process crashes. Where that is refused, the
+/// limit was lower already.
+fn forbid_core_dumps() {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = setrlimit(Resource::Core, none);
 }
 
 /// The error and its causes on one line. Most errors tell their cause themselves; nothing is said

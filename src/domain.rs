@@ -6,5 +6,6 @@ pub mod identifier;
 pub mod issue;
 pub mod keyring;
 pub mod policy;
+pub mod rotation;
 pub mod secret;
 pub mod time;

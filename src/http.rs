@@ -1,10 +1,12 @@
 //! The whole route table and the layers around it. A request enters here.
 
+mod admin;
 mod api;
 mod body;
 mod caller;
 mod document;
 mod head;
+mod metrics;
 mod observe;
 mod problem;
 mod well_known;
@@ -21,8 +23,8 @@ use axum::routing::{delete, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::caller::Scope;
+use crate::key_admin::RunningKeys;
 use crate::random::Random;
-use crate::service::ResetService;
 use body::BodyLimits;
 use caller::require;
 use problem::Problem;
@@ -43,8 +45,36 @@ pub struct Limits {
     pub body_timeout: Duration,
 }
 
-/// Every route, with the scope it asks for.
-pub fn router(service: ResetService, limits: Limits) -> Router {
+/// Who is let in where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Apps and edges.
+    Apps,
+    /// Admins.
+    Admins,
+    /// Both.
+    Everybody,
+}
+
+/// All that is behind a door.
+pub fn router(keys: &RunningKeys, limits: Limits, door: Door) -> Router {
+    let routes = match door {
+        Door::Apps => app_routes(keys),
+        Door::Admins => admin_routes(keys),
+        Door::Everybody => app_routes(keys).merge(admin_routes(keys)),
+    };
+    routes
+        .fallback(|| async { Problem::new(ProblemKind::NotFound) })
+        .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
+        .layer(axum::Extension(BodyLimits::from(limits)))
+        .layer(from_fn(head::judge))
+        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(from_fn_with_state(Arc::new(Random::new()), observe::observe))
+}
+
+/// Every route of apps and edges, with the scope it asks for.
+fn app_routes(keys: &RunningKeys) -> Router {
+    let service = keys.service();
     let needs = |scope: Scope| from_fn_with_state((service.clone(), scope), require);
     let api = Router::new()
         .route("/password-tokens", post(api::issue).layer(needs(Scope::Issue)))
@@ -61,14 +91,30 @@ pub fn router(service: ResetService, limits: Limits) -> Router {
         .route("/.well-known/reset-token-issuer", get(well_known::issuer))
         .route("/tenants/{tenant}/.well-known/jwks.json", get(well_known::jwks))
         .route("/tenants/{tenant}/.well-known/reset-token-issuer", get(well_known::issuer))
-        .route("/health/live", get(well_known::live))
-        .route("/health/ready", get(well_known::ready));
-    api.merge(open)
-        .fallback(|| async { Problem::new(ProblemKind::NotFound) })
-        .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
-        .with_state(service)
-        .layer(axum::Extension(BodyLimits::from(limits)))
-        .layer(from_fn(head::judge))
-        .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn_with_state(Arc::new(Random::new()), observe::observe))
+        .route("/health/live", get(well_known::live));
+    let ready = Router::new().route("/health/ready", get(well_known::ready));
+    api.merge(open).with_state(service.clone()).merge(ready.with_state(keys.clone()))
+}
+
+/// Every route of admins, with the scope it asks for.
+fn admin_routes(keys: &RunningKeys) -> Router {
+    let service = keys.service();
+    let needs = |scope: Scope| from_fn_with_state((service.clone(), scope), require);
+    let read = Router::new()
+        .route("/admin/keys", get(admin::list))
+        .route("/admin/keys/{kid}", get(admin::show))
+        .route("/admin/keys/{kid}/export", get(admin::export))
+        .route_layer(needs(Scope::KeysRead));
+    let write = Router::new()
+        .route("/admin/keys", post(admin::generate))
+        .route("/admin/keys/import", post(admin::import))
+        .route("/admin/keys/rotate", post(admin::rotate))
+        .route("/admin/keys/prune", post(admin::prune))
+        .route("/admin/keys/{kid}/activate", post(admin::activate))
+        .route("/admin/keys/{kid}/retire", post(admin::retire))
+        .route("/admin/keys/{kid}/revoke", post(admin::revoke))
+        .route_layer(needs(Scope::KeysWrite));
+    let metrics =
+        Router::new().route("/metrics", get(metrics::metrics)).route_layer(needs(Scope::Metrics));
+    read.merge(write).merge(metrics).with_state(keys.clone())
 }

@@ -1,24 +1,30 @@
 //! `keys/` ⇄ [`Keyring`]: one private JWK per file, `*.jwk`, mode 0600. No other module touches the
 //! folder. The state of a key stands in its own members, so there is no index to go wrong.
+//!
+//! Whoever reads needs no lock: a file is written whole or not at all. Whoever changes the folder
+//! holds its lock ([`Keystore::lock`]), so that each change is planned from what is there.
 
-pub mod admin;
 mod der;
 mod error;
 mod export;
+mod file;
 #[cfg(test)]
 mod fixtures;
 mod import;
 mod jwk;
+mod lock;
 mod passphrase;
 mod private;
 mod seal;
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::collections::HashMap;
+use std::fs;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use resetd_verify::{Algorithm, KeyId, Timestamp};
+use ring::digest;
 use zeroize::Zeroizing;
 
 use crate::domain::keyring::{Key, KeyTimes, Keyring};
@@ -26,6 +32,7 @@ use crate::domain::keyring::{Key, KeyTimes, Keyring};
 pub use error::{ImportError, KeystoreError, SealError};
 pub use export::{PrivateFormat, public_pem};
 pub use import::Source;
+pub use lock::Locked;
 pub use passphrase::{PassphraseError, Passphrases};
 
 use error::io_error;
@@ -33,14 +40,26 @@ use error::io_error;
 /// The ending of a key's file. Everything else in the folder is left alone.
 pub const FILE_EXTENSION: &str = "jwk";
 
-/// The longest file that is read: an 8192-bit RSA key in JWK form has about 7 KiB.
-const MAX_FILE_BYTES: u64 = 16 * 1024;
-
 /// The folder of keys.
 #[derive(Clone, Debug)]
 pub struct Keystore {
     directory: PathBuf,
-    retention: u64,
+    acceptance: u64,
+    passphrases: Passphrases,
+    known: Known,
+}
+
+/// The keys that were read, by file and by the digest of its text. To decrypt and prove a key takes
+/// long, so it is done once for each text.
+type Known = Arc<Mutex<HashMap<PathBuf, ([u8; 32], Key)>>>;
+
+/// What is in the folder: the keys that can be used, and what is wrong with the others.
+#[derive(Debug)]
+pub struct Contents {
+    /// The usable keys.
+    pub keyring: Keyring,
+    /// One error for each file that is no usable key, in the order of their names.
+    pub faults: Vec<KeystoreError>,
 }
 
 /// What the folder looked like, to see cheaply whether anything changed.
@@ -48,9 +67,17 @@ pub struct Keystore {
 pub struct Fingerprint(Vec<(PathBuf, u64, i64, i64)>);
 
 impl Keystore {
-    /// Names the folder. `retention` is how long in seconds a retired key must be trusted.
-    pub fn new(directory: impl Into<PathBuf>, retention: u64) -> Self {
-        Self { directory: directory.into(), retention }
+    /// Names the folder. `acceptance` is the longest time in seconds for which a token can be
+    /// accepted after it was signed.
+    pub fn new(directory: impl Into<PathBuf>, acceptance: u64) -> Self {
+        let (directory, passphrases) = (directory.into(), Passphrases::none());
+        Self { directory, acceptance, passphrases, known: Known::default() }
+    }
+
+    /// Encrypts what is written with the first of these, and decrypts with any.
+    #[must_use]
+    pub fn with_passphrases(self, passphrases: Passphrases) -> Self {
+        Self { passphrases, ..self }
     }
 
     /// The folder.
@@ -83,7 +110,7 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError`] when the folder cannot be used.
     pub fn is_empty(&self) -> Result<bool, KeystoreError> {
-        self.check_folder()?;
+        file::check_folder(&self.directory)?;
         Ok(self.files()?.is_empty())
     }
 
@@ -108,17 +135,41 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError`] names the file, what is wrong and the mend.
     pub fn load(&self) -> Result<Keyring, KeystoreError> {
-        self.check_folder()?;
-        let mut keys: Vec<(PathBuf, Key)> = Vec::new();
-        for path in self.files()? {
-            let key = read_key(&path)?;
-            if let Some((other, _)) = keys.iter().find(|(_, known)| known.kid() == key.kid()) {
-                let (other, kid) = (other.clone(), key.kid().clone());
-                return Err(KeystoreError::Duplicate { path, other, kid });
-            }
-            keys.push((path, key));
+        let mut contents = self.read()?;
+        if contents.faults.is_empty() {
+            Ok(contents.keyring)
+        } else {
+            Err(contents.faults.swap_remove(0))
         }
-        Ok(Keyring::new(keys.into_iter().map(|(_, key)| key).collect(), self.retention))
+    }
+
+    /// Reads every file, and tells of each that is faulty. To look at, never to sign with.
+    ///
+    /// # Errors
+    /// [`KeystoreError`] when the folder itself cannot be used.
+    pub fn read(&self) -> Result<Contents, KeystoreError> {
+        file::check_folder(&self.directory)?;
+        let mut keys: Vec<(PathBuf, Key)> = Vec::new();
+        let mut faults = Vec::new();
+        for path in self.files()? {
+            let key = match self.read_key(&path) {
+                Ok(key) => key,
+                Err(fault) => {
+                    faults.push(fault);
+                    continue;
+                }
+            };
+            match keys.iter().find(|(_, known)| known.kid() == key.kid()) {
+                Some((other, _)) => {
+                    let (other, kid) = (other.clone(), key.kid().clone());
+                    faults.push(KeystoreError::Duplicate { path, other, kid });
+                }
+                None => keys.push((path, key)),
+            }
+        }
+        self.known().retain(|path, _| keys.iter().any(|(used, _)| used == path));
+        let keys = keys.into_iter().map(|(_, key)| key).collect();
+        Ok(Contents { keyring: Keyring::new(keys, self.acceptance), faults })
     }
 
     /// What the folder looks like now.
@@ -127,14 +178,32 @@ impl Keystore {
     /// [`KeystoreError::Io`].
     pub fn fingerprint(&self) -> Result<Fingerprint, KeystoreError> {
         let look = |path: PathBuf| {
-            let metadata = fs::symlink_metadata(&path).map_err(io_error(&path))?;
+            // Of what a link leads to, since that is what is read.
+            let metadata = fs::metadata(&path).map_err(io_error(&path))?;
             // The time of the last change of any kind: `chmod` leaves the time of writing alone.
             Ok((path, metadata.ino(), metadata.ctime(), metadata.ctime_nsec()))
         };
         self.files()?.into_iter().map(look).collect::<Result<_, _>>().map(Fingerprint)
     }
 
-    /// Makes a key that may sign from `not_before` on and writes its file: all of it or nothing.
+    /// Waits for the right to change the folder and takes it. What an earlier process left half
+    /// written is removed.
+    ///
+    /// # Errors
+    /// [`KeystoreError::Locked`] when another process holds it for seconds.
+    pub fn lock(&self) -> Result<Locked<'_>, KeystoreError> {
+        Locked::wait(self)
+    }
+
+    /// Takes the right to change the folder, if nobody has it.
+    ///
+    /// # Errors
+    /// [`KeystoreError`] when the folder cannot be written to.
+    pub fn try_lock(&self) -> Result<Option<Locked<'_>>, KeystoreError> {
+        Locked::try_now(self)
+    }
+
+    /// Makes a key that may sign from `not_before` on.
     ///
     /// # Errors
     /// [`KeystoreError`].
@@ -145,47 +214,82 @@ impl Keystore {
         not_before: Timestamp,
     ) -> Result<KeyId, KeystoreError> {
         self.create()?;
-        self.check_folder()?;
-        let times = KeyTimes::new(created, not_before);
-        let (kid, text) = jwk::generate(&self.directory, algorithm, &times, &Passphrases::none())?;
-        self.write(&kid, &text)?;
-        Ok(kid)
+        self.lock()?.add(algorithm, &KeyTimes::new(created, not_before), None)
     }
 
-    /// Temporary file, `fsync`, rename, `fsync` of the folder: a crash leaves the old state or the
-    /// new one.
-    fn write(&self, kid: &KeyId, text: &[u8]) -> Result<(), KeystoreError> {
-        let path = self.directory.join(format!("{kid}.{FILE_EXTENSION}"));
-        let failed = io_error(&path);
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(&self.directory)
-            .map_err(&failed)?;
-        file.write_all(text).map_err(&failed)?;
-        file.write_all(b"\n").map_err(&failed)?;
-        file.as_file().sync_all().map_err(&failed)?;
-        file.persist_noclobber(&path).map_err(|error| failed(error.error))?;
-        File::open(&self.directory).and_then(|folder| folder.sync_all()).map_err(&failed)
+    /// Makes the first key of a folder that has none. Of several processes one does it.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn generate_first(
+        &self,
+        algorithm: Algorithm,
+        now: Timestamp,
+    ) -> Result<Option<KeyId>, KeystoreError> {
+        if !self.is_empty()? {
+            return Ok(None);
+        }
+        let locked = self.lock()?;
+        if !self.is_empty()? {
+            return Ok(None);
+        }
+        locked.add(algorithm, &KeyTimes::new(now, now), None).map(Some)
     }
 
-    fn check_folder(&self) -> Result<(), KeystoreError> {
-        let path = &self.directory;
-        if !self.exists() {
-            let path = path.clone();
-            let is_something = path.symlink_metadata().is_ok();
-            return Err(if is_something {
-                KeystoreError::NotAFolder { path }
-            } else {
-                KeystoreError::NoFolder { path }
-            });
+    /// Both halves of a key, in clear.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn export_private(
+        &self,
+        kid: &KeyId,
+        format: PrivateFormat,
+    ) -> Result<Zeroizing<String>, KeystoreError> {
+        let path = self.file_of(kid)?;
+        let text = file::read(&self.directory, &path)?;
+        export::private(&path, &text, &self.passphrases, format)
+    }
+
+    /// The keys whose private halves are not encrypted with the first passphrase.
+    ///
+    /// # Errors
+    /// [`KeystoreError`].
+    pub fn to_encrypt(&self) -> Result<Vec<KeyId>, KeystoreError> {
+        file::check_folder(&self.directory)?;
+        let mut waiting = Vec::new();
+        for path in self.files()? {
+            let text = file::read(&self.directory, &path)?;
+            if jwk::reseal(&path, &text, &self.passphrases)?.is_some() {
+                waiting.push(self.read_key(&path)?.kid().clone());
+            }
         }
-        let found = fs::metadata(path).map_err(io_error(path))?.permissions().mode() & 0o7777;
-        if found & 0o022 != 0 {
-            let (wanted, mend) = ("no write permission for group and others", "go-w");
-            return Err(KeystoreError::TooOpen { path: path.clone(), found, wanted, mend });
+        Ok(waiting)
+    }
+
+    /// The file of a key need not have its name.
+    fn file_of(&self, kid: &KeyId) -> Result<PathBuf, KeystoreError> {
+        for path in self.files()? {
+            if self.read_key(&path)?.kid() == kid {
+                return Ok(path);
+            }
         }
-        Ok(())
+        Err(KeystoreError::NoKey { path: self.directory.clone(), kid: kid.clone() })
+    }
+
+    fn read_key(&self, path: &Path) -> Result<Key, KeystoreError> {
+        let text = file::read(&self.directory, path)?;
+        let mut digest = [0; 32];
+        digest.copy_from_slice(digest::digest(&digest::SHA256, &text).as_ref());
+        if let Some((_, key)) = self.known().get(path).filter(|(known, _)| *known == digest) {
+            return Ok(key.clone());
+        }
+        let key = jwk::parse(path, &text, &self.passphrases)?;
+        self.known().insert(path.into(), (digest, key.clone()));
+        Ok(key)
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<PathBuf, ([u8; 32], Key)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The files of keys, in the order of their names.
@@ -203,28 +307,10 @@ impl Keystore {
     }
 }
 
-fn read_key(path: &Path) -> Result<Key, KeystoreError> {
-    let failed = io_error(path);
-    let seen = fs::symlink_metadata(path).map_err(&failed)?;
-    let not_a_file = || KeystoreError::NotAFile { path: path.into() };
-    if !seen.is_file() {
-        return Err(not_a_file());
-    }
-    let file = File::open(path).map_err(&failed)?;
-    let metadata = file.metadata().map_err(&failed)?;
-    // What was looked at is what is read, even if somebody swaps the name for a link in between.
-    if (seen.dev(), seen.ino()) != (metadata.dev(), metadata.ino()) {
-        return Err(not_a_file());
-    }
-    let found = metadata.permissions().mode() & 0o7777;
-    if found & 0o077 != 0 {
-        let wanted = "0600 or 0400: only its owner may read a key";
-        return Err(KeystoreError::TooOpen { path: path.into(), found, wanted, mend: "600" });
-    }
-    if metadata.len() > MAX_FILE_BYTES {
-        return Err(KeystoreError::TooLong { path: path.into(), found: metadata.len() });
-    }
-    let mut text = Zeroizing::new(Vec::new());
-    file.take(MAX_FILE_BYTES).read_to_end(&mut text).map_err(&failed)?;
-    jwk::parse(path, &text, &Passphrases::none())
+/// Writes a file that is not there yet and that only its owner can read.
+///
+/// # Errors
+/// [`KeystoreError::Io`].
+pub fn write_new_private(path: &Path, text: &[u8]) -> Result<(), KeystoreError> {
+    file::write(path, text, false)
 }

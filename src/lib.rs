@@ -7,6 +7,7 @@
 //! - [`serve`]: wires a configuration into a running server: keys, service, listener, shutdown.
 //! - [`http`]: the route table, requests into values and values into answers.
 //! - [`service`]: the story of each operation: issue, check, redeem, revoke.
+//! - [`key_admin`]: what is done with keys: look, plan, carry out; reload and rotate.
 //! - [`keystore`]: the folder of private keys.
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
 //! - [`config`]: four layers of settings into one valid configuration.
@@ -20,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod key_admin;
 pub mod keystore;
 pub mod random;
 pub mod revocation;

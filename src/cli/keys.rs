@@ -1,202 +1,194 @@
-//! `resetd keys list | show | generate`.
+//! `resetd keys …`: the folder of keys, by hand. The same words and members as `/admin/keys`.
+
+mod change;
+mod export;
+mod show;
 
 use anyhow::{Result, bail};
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use resetd_verify::Algorithm;
-use serde::Serialize;
-use serde_json::json;
 
-use super::output::{Output, facts, rows};
-use super::{Outcome, Settings};
-use crate::clock::{Clock as _, SystemClock};
-use crate::config::Config;
-use crate::domain::keyring::{Key, KeyState, Keyring};
-use crate::domain::time::to_rfc3339;
-use crate::keystore::Keystore;
+use super::output::Output;
+use super::{Outcome, Settings, named_tenant};
+use crate::domain::policy::TenantName;
+use crate::domain::rotation::{Step, can_be_made};
+use crate::key_admin::KeyFolder;
+use crate::serve::key_folder;
 
 /// The furthest ahead that a key is made, in seconds.
 const A_YEAR: u64 = 365 * 24 * 60 * 60;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// List all keys, newest first
+    /// List all keys, newest first, and what is wrong with the files that are none
     List {
         #[command(flatten)]
-        folder: Folder,
+        folder: FolderArgs,
     },
     /// Show one key, its public half only
     Show {
         /// The key's identifier, or its beginning
         kid: String,
         #[command(flatten)]
-        folder: Folder,
+        folder: FolderArgs,
     },
     /// Make a key. The first one signs at once, every other one when all verifiers know it
     Generate {
         /// `ES256` or `EdDSA`; the configured one by default
         #[arg(long)]
         algorithm: Option<String>,
-        /// Seconds until it signs; by default as long as verifiers may keep an older key set
-        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=A_YEAR))]
-        signs_in: Option<u64>,
-        /// Let it sign sooner than all verifiers know it
+        #[command(flatten)]
+        start: StartArgs,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Take a key that was made elsewhere: PEM (PKCS#8, SEC1, PKCS#1) or a private JWK
+    Import(change::ImportArgs),
+    /// Write a key's public half, or its private half into a file
+    Export(export::ExportArgs),
+    /// Let a published key sign from now on
+    Activate {
+        /// The key's identifier, or its beginning
+        kid: String,
+        /// Let it sign sooner than all verifiers know it: they will refuse new links
         #[arg(long)]
         force: bool,
         #[command(flatten)]
-        folder: Folder,
+        change: ChangeArgs,
+    },
+    /// Let a key sign no more; its links stay good
+    Retire {
+        /// The key's identifier, or its beginning
+        kid: String,
+        /// Retire the key that signs too: nothing is issued then
+        #[arg(long)]
+        force: bool,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// For a leaked key: trust nothing that it signed, and let another one sign
+    Revoke {
+        /// The key's identifier, or its beginning
+        kid: String,
+        /// Algorithm of the replacement, if one must be made
+        #[arg(long)]
+        algorithm: Option<String>,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Replace the key that signs, in the order that breaks no link: publish, wait, sign, retire
+    Rotate {
+        /// `ES256` or `EdDSA`; the configured one by default
+        #[arg(long)]
+        algorithm: Option<String>,
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Remove the files of keys whose last token has expired
+    Prune {
+        #[command(flatten)]
+        change: ChangeArgs,
+    },
+    /// Encrypt the private halves with the configured passphrase, or with another one than before
+    Encrypt {
+        #[command(flatten)]
+        change: ChangeArgs,
     },
 }
 
-#[derive(Debug, clap::Args)]
-pub(super) struct Folder {
+/// Whose keys.
+#[derive(Debug, Args)]
+pub(super) struct FolderArgs {
     /// Folder of private keys; the configured one by default
     #[arg(long, value_name = "DIR")]
     keys: Option<String>,
+    /// The tenant whose keys they are
+    #[arg(long, default_value = TenantName::DEFAULT)]
+    tenant: String,
 }
 
-impl Folder {
-    fn open(&self, settings: &Settings) -> Result<(Config, Keystore)> {
+/// From when a new key signs.
+#[derive(Debug, Args)]
+pub(super) struct StartArgs {
+    /// Seconds until it signs; by default as long as verifiers may keep an older key set
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=A_YEAR))]
+    signs_in: Option<u64>,
+    /// Let it sign sooner than all verifiers know it: they will refuse new links
+    #[arg(long)]
+    force: bool,
+}
+
+/// How carefully.
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
+    /// Say what would be done and what follows, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask before something is lost
+    #[arg(short, long)]
+    yes: bool,
+    #[command(flatten)]
+    folder: FolderArgs,
+}
+
+impl FolderArgs {
+    fn open(&self, settings: &Settings) -> Result<KeyFolder> {
         let config = settings.config(&[("--keys", "keys.directory", self.keys.as_deref())])?;
-        let tenant = config.default_tenant();
-        let retention = tenant.policy.longest_acceptance();
-        let keystore = Keystore::new(&tenant.keys.directory, retention);
-        Ok((config, keystore))
+        Ok(key_folder(&config, named_tenant(&config, &self.tenant)?)?)
     }
 }
 
 pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Result<Outcome> {
-    match command {
-        Command::List { folder } => list(&folder.open(settings)?.1, output),
-        Command::Show { kid, folder } => show(&folder.open(settings)?.1, &kid, output),
-        Command::Generate { algorithm, signs_in, force, folder } => {
-            let (mut config, keystore) = folder.open(settings)?;
-            if let Some(name) = algorithm {
-                let Some(algorithm) = Algorithm::parse(&name) else {
-                    bail!("--algorithm: wanted ES256 or EdDSA, found {name:?}");
-                };
-                config.tenants[0].keys.algorithm = algorithm;
-            }
-            generate(&config, &keystore, signs_in, force, output)
-        }
-    }
-}
-
-/// A key as it is told of.
-#[derive(Serialize)]
-struct Description {
-    kid: String,
-    state: String,
-    algorithm: Algorithm,
-    created: String,
-    signs_from: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_token_expires: Option<String>,
-}
-
-impl Description {
-    fn of(key: &Key, keyring: &Keyring) -> Self {
-        let now = SystemClock::new().now();
-        Self {
-            kid: key.kid().to_string(),
-            state: keyring.state(key, now).to_string(),
-            algorithm: key.public().algorithm(),
-            created: to_rfc3339(key.times().created),
-            signs_from: to_rfc3339(key.times().not_before),
-            last_token_expires: keyring.last_token_expires(key, now).map(to_rfc3339),
-        }
-    }
-}
-
-fn list(keystore: &Keystore, output: Output) -> Result<Outcome> {
-    let keyring = keystore.load()?;
-    let keys: Vec<_> = keyring.keys().map(|key| Description::of(key, &keyring)).collect();
-    output.print(&keys, || {
-        let row = |key: &Description| {
-            vec![
-                key.kid.clone(),
-                key.state.clone(),
-                key.algorithm.to_string(),
-                key.created.clone(),
-                key.signs_from.clone(),
-                key.last_token_expires.clone().unwrap_or_else(|| "-".into()),
-            ]
-        };
-        rows(
-            &["KID", "STATE", "ALGORITHM", "CREATED", "SIGNS FROM", "LAST TOKEN EXPIRES"],
-            keys.iter().map(row).collect(),
-        )
-    })?;
-    Ok(Outcome::Done)
-}
-
-fn show(keystore: &Keystore, kid: &str, output: Output) -> Result<Outcome> {
-    let keyring = keystore.load()?;
-    let mut found = keyring.keys().filter(|key| key.kid().as_str().starts_with(kid));
-    let key = match (found.next(), found.next()) {
-        (Some(key), None) => key,
-        (None, _) => bail!(
-            "no key in {} begins with {kid:?}; resetd keys list shows all",
-            keystore.directory().display()
-        ),
-        (Some(_), Some(_)) => bail!("several keys begin with {kid:?}; give more of it"),
+    let by_kid = |kid: &str, change: &ChangeArgs| -> Result<_> {
+        let folder = change.folder.open(settings)?;
+        let kid = folder.kid(kid)?;
+        Ok((folder, kid))
     };
-    let description = Description::of(key, &keyring);
-    let json = json!({ "key": description, "jwk": key.public() });
-    let jwk = serde_json::to_string(key.public())?;
-    output.print(&json, || {
-        facts([
-            ("kid", description.kid.clone()),
-            ("state", description.state.clone()),
-            ("algorithm", description.algorithm.to_string()),
-            ("created", description.created.clone()),
-            ("signs from", description.signs_from.clone()),
-            ("last token expires", description.last_token_expires.clone().unwrap_or("-".into())),
-            ("public jwk", jwk),
-        ])
-    })?;
-    Ok(Outcome::Done)
+    match command {
+        Command::List { folder } => show::list(&folder.open(settings)?, output),
+        Command::Show { kid, folder } => show::show(&folder.open(settings)?, &kid, output),
+        Command::Import(args) => change::import(settings, &args, output),
+        Command::Export(args) => export::run(settings, &args),
+        Command::Generate { algorithm, start: StartArgs { signs_in, force }, change } => {
+            let folder = change.folder.open(settings)?;
+            let algorithm = algorithm_of(algorithm.as_deref(), &folder)?;
+            change.carry_out(&folder, &Step::Add { algorithm, signs_in, force }, output)
+        }
+        Command::Activate { kid, force, change } => {
+            let (folder, kid) = by_kid(&kid, &change)?;
+            change.carry_out(&folder, &Step::Activate { kid, force }, output)
+        }
+        Command::Retire { kid, force, change } => {
+            let (folder, kid) = by_kid(&kid, &change)?;
+            change.carry_out(&folder, &Step::Retire { kid, force }, output)
+        }
+        Command::Revoke { kid, algorithm, change } => {
+            let (folder, kid) = by_kid(&kid, &change)?;
+            let algorithm = algorithm_of(algorithm.as_deref(), &folder)?;
+            change.carry_out(&folder, &Step::Revoke { kid, algorithm }, output)
+        }
+        Command::Rotate { algorithm, change } => {
+            let folder = change.folder.open(settings)?;
+            let algorithm = algorithm_of(algorithm.as_deref(), &folder)?;
+            change.carry_out(&folder, &Step::Rotate { algorithm }, output)
+        }
+        Command::Prune { change } => {
+            change.carry_out(&change.folder.open(settings)?, &Step::Prune, output)
+        }
+        Command::Encrypt { change } => change::encrypt(settings, &change, output),
+    }
 }
 
-fn generate(
-    config: &Config,
-    keystore: &Keystore,
-    signs_in: Option<u64>,
-    force: bool,
-    output: Output,
-) -> Result<Outcome> {
-    let now = SystemClock::new().now();
-    let known = if keystore.exists() { keystore.load()? } else { Keyring::default() };
-    let signs_now = known.at(now)?.active.is_some();
-    // Where nothing signs yet, no verifier can be taken by surprise.
-    let keys = &config.default_tenant().keys;
-    let needed = if signs_now { keys.publish_ahead } else { 0 };
-    let wait = signs_in.unwrap_or(needed);
-    if wait < needed && !force {
-        bail!(
-            "--signs-in {wait}: verifiers may keep the key set for {} seconds, so a key that signs sooner than {needed} seconds from now breaks links; wait, or break them with --force",
-            config.keys.jwks_max_age
-        );
+/// The algorithm of a key that is made here.
+fn algorithm_of(name: Option<&str>, folder: &KeyFolder) -> Result<Algorithm> {
+    let Some(name) = name else {
+        return Ok(folder.rules().algorithm);
+    };
+    match Algorithm::parse(name) {
+        Some(algorithm) if can_be_made(algorithm) => Ok(algorithm),
+        Some(_) => bail!(
+            "--algorithm: {name} keys cannot be made here, only ES256 and EdDSA keys; resetd keys import takes one"
+        ),
+        None => bail!("--algorithm: wanted ES256 or EdDSA, found {name:?}"),
     }
-    // Of two keys that may sign from the same second on, their names would decide.
-    let mut not_before = now.plus(wait);
-    while known.keys().any(|key| key.times().not_before == not_before) {
-        not_before = not_before.plus(1);
-    }
-    let kid = keystore.generate(keys.algorithm, now, not_before)?;
-    let keyring = keystore.load()?;
-    let state = keyring
-        .keys()
-        .find(|key| *key.kid() == kid)
-        .map_or(KeyState::Next, |key| keyring.state(key, now));
-    let signs_from = to_rfc3339(not_before);
-    let json = json!({ "kid": kid, "state": state.to_string(), "signs_from": signs_from });
-    output.print(&json, || {
-        facts([
-            ("made", kid.to_string()),
-            ("in", keystore.directory().display().to_string()),
-            ("state", state.to_string()),
-            ("signs from", signs_from.clone()),
-        ])
-    })?;
-    Ok(Outcome::Done)
 }

@@ -29,10 +29,17 @@ impl Output {
     /// Prints `json`, or what `text` makes for people. A reader that has seen enough and closed the
     /// pipe, as in `resetd keys list | head -1`, changes nothing about how the command ended.
     pub(super) fn print(self, json: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
-        let text = match self.format {
+        Self::write(&match self.format {
             Format::Table => printable(&text()),
             Format::Json => serde_json::to_string_pretty(json)?,
-        };
+        })
+    }
+
+    /// Prints what has a form of its own.
+    pub(super) fn write(text: &str) -> Result<()> {
+        if text.is_empty() {
+            return Ok(());
+        }
         match writeln!(io::stdout(), "{}", text.trim_end()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
             Ok(()) | Err(_) => Ok(()),

@@ -77,6 +77,9 @@ fn greet(started: &Started) {
 fn banner(started: &Started) -> String {
     let url = format!("http://{}", started.address);
     let mut lines = vec![format!("resetd listens on {url}")];
+    if let Some(address) = started.admin_address {
+        lines.push(format!("keys are managed and metrics are read on http://{address}"));
+    }
     for (kid, folder) in &started.first_keys {
         lines.push(format!("made the first key {kid} in {}", folder.display()));
     }

@@ -1,6 +1,6 @@
 //! `resetd verify`: the checks of an edge, on the command line.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use resetd_verify::{KeySet, MAX_LEEWAY, Timestamp, VerifiedToken, Verifier, VerifyError};
@@ -10,10 +10,10 @@ use super::client::get;
 use super::output::{Output, facts, remark};
 use super::{Outcome, Settings, named_tenant, token};
 use crate::clock::{Clock as _, SystemClock};
-use crate::config::{Tenant, read_text};
+use crate::config::{Config, Tenant, read_text};
 use crate::domain::policy::TenantName;
 use crate::domain::time::{from_rfc3339, to_rfc3339};
-use crate::keystore::Keystore;
+use crate::serve::key_folder;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -24,7 +24,7 @@ pub(super) struct Args {
     jwks: Option<String>,
     /// Folder of private keys, whose public halves are used
     #[arg(long, value_name = "DIR", conflicts_with = "jwks")]
-    keys: Option<PathBuf>,
+    keys: Option<String>,
     /// Tenant whose issuer, audience and keys are taken where they are not given
     #[arg(long, value_name = "NAME", default_value = TenantName::DEFAULT)]
     tenant: String,
@@ -50,11 +50,11 @@ fn parse_time(text: &str) -> Result<Timestamp, String> {
 }
 
 pub(super) fn run(settings: &Settings, args: &Args, output: Output) -> Result<Outcome> {
-    let config = settings.config(&[])?;
+    let config = settings.config(&[("--keys", "keys.directory", args.keys.as_deref())])?;
     let tenant = named_tenant(&config, &args.tenant)?;
     let policy = &tenant.policy;
     let now = args.at.unwrap_or_else(|| SystemClock::new().now());
-    let keys = key_set(args, tenant, now)?;
+    let keys = key_set(args, &config, tenant, now)?;
     let verifier = Verifier::new(
         args.issuer.as_deref().unwrap_or(&policy.issuer),
         args.audience.as_deref().unwrap_or(&policy.audience),
@@ -68,11 +68,9 @@ pub(super) fn run(settings: &Settings, args: &Args, output: Output) -> Result<Ou
     }
 }
 
-fn key_set(args: &Args, tenant: &Tenant, now: Timestamp) -> Result<KeySet> {
+fn key_set(args: &Args, config: &Config, tenant: &Tenant, now: Timestamp) -> Result<KeySet> {
     let Some(jwks) = &args.jwks else {
-        let directory = args.keys.as_ref().unwrap_or(&tenant.keys.directory);
-        let keystore = Keystore::new(directory, tenant.policy.longest_acceptance());
-        return Ok(keystore.load()?.at(now)?.verifying);
+        return Ok(key_folder(config, tenant)?.keystore().load()?.at(now)?.verifying);
     };
     let bytes = if jwks.starts_with("https://") || jwks.starts_with("http://") {
         get(jwks)?

@@ -11,6 +11,7 @@ use super::layers::{Origin, PASSPHRASE_VARIABLE};
 use super::raw::{RawConfig, RawKeys, RawTenant};
 use super::tenants::TenantKeys;
 use super::{ConfigError, read_text_of};
+use crate::domain::keyring::MARGIN;
 use crate::domain::secret::Secret;
 
 /// What holds for the keys of all tenants.
@@ -28,8 +29,6 @@ pub struct Keys {
 impl Keys {
     /// The least time in seconds between publishing a key and signing with it.
     fn least_publish_ahead(&self) -> u64 {
-        /// For slow clients and clocks.
-        const MARGIN: u64 = 60;
         self.jwks_max_age + MARGIN
     }
 }

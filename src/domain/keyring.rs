@@ -8,31 +8,40 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use resetd_verify::crypto::SigningKey;
 use resetd_verify::{JwksError, KeyId, KeySet, PublicKey, TOKEN_TYPE, Timestamp};
+use serde::{Serialize, Serializer};
 
-/// A key pair with the times that decide its state.
-#[derive(Debug)]
+use crate::domain::time::rfc3339;
+
+/// A key pair with the times that decide its state. Clones share the private half.
+#[derive(Clone, Debug)]
 pub struct Key {
     public: PublicKey,
-    signing: SigningKey,
+    signing: Arc<SigningKey>,
     times: KeyTimes,
     /// The JOSE header of every token it signs, encoded once.
     encoded_header: String,
 }
 
 /// What a key's file says of its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct KeyTimes {
     /// From when it may sign.
+    #[serde(with = "rfc3339")]
     pub not_before: Timestamp,
-    /// When it was made.
+    /// When it was put into the folder, and so published.
+    #[serde(with = "rfc3339")]
     pub created: Timestamp,
     /// From when it may not sign any more, where an admin said so.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub retired_at: Option<Timestamp>,
-    /// From when it is not trusted any more.
+    /// When it was revoked. It is not trusted, whatever the time is.
+    #[serde(with = "rfc3339::option", skip_serializing_if = "Option::is_none")]
     pub revoked_at: Option<Timestamp>,
     /// The key that it took the place of because that one leaked. So one file makes a leaked key
     /// revoked and its replacement active in one step; the leaked one is revoked from this key's
     /// `not_before` on, whatever its own file says.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub revokes: Option<KeyId>,
 }
 
@@ -52,7 +61,7 @@ impl Key {
             public.kid()
         );
         let encoded_header = URL_SAFE_NO_PAD.encode(header);
-        Self { public, signing, times, encoded_header }
+        Self { public, signing: Arc::new(signing), times, encoded_header }
     }
 
     /// The public half.
@@ -78,15 +87,21 @@ impl Key {
         &self.encoded_header
     }
 
-    fn is_revoked(&self, now: Timestamp) -> bool {
-        self.times.revoked_at.is_some_and(|at| at <= now)
+    /// At once, whatever the clock says: a clock that is slow or set back must not bring a leaked
+    /// key back.
+    fn is_revoked(&self) -> bool {
+        self.times.revoked_at.is_some()
+    }
+
+    /// Whether its end comes before its beginning, so that it signs nothing.
+    fn never_signs(&self) -> bool {
+        let KeyTimes { not_before, retired_at, revoked_at, .. } = self.times;
+        retired_at.into_iter().chain(revoked_at).any(|end| end <= not_before)
     }
 
     /// Whether there was a moment up to now at which it could sign.
     fn has_signed(&self, now: Timestamp) -> bool {
-        let KeyTimes { not_before, retired_at, revoked_at, .. } = self.times;
-        let came_too_late = |end: Option<Timestamp>| end.is_some_and(|end| end <= not_before);
-        not_before <= now && !came_too_late(retired_at) && !came_too_late(revoked_at)
+        self.times.not_before <= now && !self.never_signs()
     }
 
     /// Newer keys come first; the identifier decides between twins.
@@ -104,10 +119,23 @@ pub enum KeyState {
     Active,
     /// Signs no more; its tokens are good until the last one has expired.
     Retired,
-    /// Retired so long ago that none of its tokens can be alive: neither published nor trusted.
+    /// None of its tokens can be alive, be it that it retired long ago or before it signed: neither
+    /// published nor trusted.
     Expired,
     /// Not trusted.
     Revoked,
+}
+
+impl KeyState {
+    /// Every state there is, in the order of a key's life.
+    pub const ALL: [Self; 5] =
+        [Self::Next, Self::Active, Self::Retired, Self::Expired, Self::Revoked];
+}
+
+impl Serialize for KeyState {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl fmt::Display for KeyState {
@@ -122,19 +150,30 @@ impl fmt::Display for KeyState {
     }
 }
 
+/// Seconds granted to clocks that disagree and to servers that take a moment to see a change: added
+/// to the time for which a new key is published before it signs, and to the time for which a retired
+/// one is kept.
+pub const MARGIN: u64 = 60;
+
 /// All keys of an issuer, newest first.
 #[derive(Debug, Default)]
 pub struct Keyring {
     keys: Vec<Arc<Key>>,
-    retention: u64,
+    acceptance: u64,
 }
 
 impl Keyring {
-    /// Takes the keys. `retention` is the longest time in seconds that a token can be accepted
-    /// after it was signed: so long a retired key must stay.
-    pub fn new(mut keys: Vec<Key>, retention: u64) -> Self {
+    /// Takes the keys. `acceptance` is the longest time in seconds for which a token can be accepted
+    /// after it was signed: so long, and [`MARGIN`], a retired key must stay.
+    pub fn new(mut keys: Vec<Key>, acceptance: u64) -> Self {
+        revoke_replaced(&mut keys);
         keys.sort_by_key(|key| std::cmp::Reverse(key.age()));
-        Self { keys: keys.into_iter().map(Arc::new).collect(), retention }
+        Self { keys: keys.into_iter().map(Arc::new).collect(), acceptance }
+    }
+
+    /// Seconds for which a key that signs no more must stay.
+    pub fn retention(&self) -> u64 {
+        self.acceptance.saturating_add(MARGIN)
     }
 
     /// Whether there is no key at all.
@@ -143,20 +182,28 @@ impl Keyring {
     }
 
     /// All keys, newest first.
-    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &Key> {
         self.keys.iter().map(AsRef::as_ref)
+    }
+
+    /// The key that signs.
+    pub fn active(&self, now: Timestamp) -> Option<&Key> {
+        self.keys().find(|key| self.state(key, now) == KeyState::Active)
     }
 
     /// The state of a key of this ring.
     pub fn state(&self, key: &Key, now: Timestamp) -> KeyState {
-        if key.is_revoked(now) {
+        let is_retired = key.times.retired_at.is_some_and(|at| at <= now);
+        if key.is_revoked() {
             KeyState::Revoked
+        } else if is_retired && key.never_signs() {
+            KeyState::Expired
         } else if key.times.not_before > now {
             KeyState::Next
         } else {
             match self.stopped_signing(key, now) {
                 None => KeyState::Active,
-                Some(stopped) if now >= stopped.plus(self.retention) => KeyState::Expired,
+                Some(stopped) if now >= stopped.plus(self.retention()) => KeyState::Expired,
                 Some(_) => KeyState::Retired,
             }
         }
@@ -164,9 +211,39 @@ impl Keyring {
 
     /// When the last token of a retired key has expired; nothing for a key in another state.
     pub fn last_token_expires(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
-        (self.state(key, now) == KeyState::Retired)
-            .then(|| self.stopped_signing(key, now).map(|stopped| stopped.plus(self.retention)))
-            .flatten()
+        self.retired_since(key, now).map(|stopped| stopped.plus(self.acceptance))
+    }
+
+    /// When the file of a key can be removed, as far as that is known. A revoked key stays as long
+    /// as a retired one would: it says which older keys never sign again.
+    pub fn removable_from(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
+        match self.state(key, now) {
+            KeyState::Next | KeyState::Active => None,
+            KeyState::Retired => self.retired_since(key, now).map(|at| at.plus(self.retention())),
+            KeyState::Expired => Some(now),
+            KeyState::Revoked => key.times.revoked_at.map(|at| at.plus(self.retention())),
+        }
+    }
+
+    fn retired_since(&self, key: &Key, now: Timestamp) -> Option<Timestamp> {
+        let is_retired = self.state(key, now) == KeyState::Retired;
+        is_retired.then(|| self.stopped_signing(key, now)).flatten()
+    }
+
+    /// The keys whose files can be removed now, oldest first. One that took over from an older key
+    /// stays as long as that one's file does: without it the older one would sign again.
+    pub fn removable(&self, now: Timestamp) -> Vec<&Key> {
+        let mut removable = Vec::new();
+        let mut an_older_one_stays = false;
+        for key in self.keys().rev() {
+            let is_over = self.removable_from(key, now).is_some_and(|from| from <= now);
+            if is_over && (key.never_signs() || !an_older_one_stays) {
+                removable.push(key);
+            } else {
+                an_older_one_stays = true;
+            }
+        }
+        removable
     }
 
     /// When a key that was to sign stopped: by word of an admin, or by a newer key taking over. It
@@ -207,13 +284,26 @@ impl Keyring {
     fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
         self.keys()
             .flat_map(|key| {
-                let KeyTimes { not_before, retired_at, revoked_at, .. } = key.times;
-                let removal = self.last_token_expires(key, now);
-                [Some(not_before), retired_at, revoked_at, removal]
+                let KeyTimes { not_before, retired_at, .. } = key.times;
+                let removal = self.removable_from(key, now);
+                [Some(not_before), retired_at, removal]
             })
             .flatten()
             .filter(|change| *change > now)
             .min()
+    }
+}
+
+/// What a key says of the one it replaced is part of that one's life.
+fn revoke_replaced(keys: &mut [Key]) {
+    let revoked: Vec<(KeyId, Timestamp)> = keys
+        .iter()
+        .filter_map(|key| Some((key.times.revokes.clone()?, key.times.not_before)))
+        .collect();
+    for (kid, at) in revoked {
+        if let Some(key) = keys.iter_mut().find(|key| *key.kid() == kid) {
+            key.times.revoked_at = Some(key.times.revoked_at.map_or(at, |known| known.min(at)));
+        }
     }
 }
 

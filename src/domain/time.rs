@@ -24,6 +24,40 @@ pub fn from_rfc3339_rounded_up(text: &str) -> Option<Timestamp> {
     Some(if time.timestamp_subsec_nanos() > 0 { second.plus(1) } else { second })
 }
 
+/// For serde: a time as RFC 3339.
+pub mod rfc3339 {
+    use resetd_verify::Timestamp;
+    use serde::Serializer;
+
+    /// Writes a time.
+    ///
+    /// # Errors
+    /// Those of the serializer.
+    pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&super::to_rfc3339(*time))
+    }
+
+    /// For a time that may not be there.
+    pub mod option {
+        use resetd_verify::Timestamp;
+        use serde::Serializer;
+
+        /// Writes a time, or null.
+        ///
+        /// # Errors
+        /// Those of the serializer.
+        pub fn serialize<S: Serializer>(
+            time: &Option<Timestamp>,
+            serializer: S,
+        ) -> Result<S::Ok, S::Error> {
+            match time {
+                Some(time) => super::serialize(time, serializer),
+                None => serializer.serialize_none(),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -38,6 +38,22 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
         check_media_type(request.headers())?;
         check_length(request.headers(), limits.max_bytes)?;
         read(request.into_body(), limits).await.map(Self)
+    }
+}
+
+/// The same where all members may be left out: no body at all is an empty object.
+#[derive(Debug)]
+pub(super) struct JsonBodyOrNone(pub(super) JsonBody);
+
+impl<S: Send + Sync> FromRequest<S> for JsonBodyOrNone {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_none = request.body().is_end_stream();
+        if is_none && !request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(Self(JsonBody(Bytes::from_static(b"{}"))));
+        }
+        JsonBody::from_request(request, state).await.map(Self)
     }
 }
 

@@ -70,7 +70,7 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
     let jti = extensions
         .get::<AboutToken>()
         .map(|about| about.0)
-        .or_else(|| cause.and_then(token_of))
+        .or_else(|| cause.and_then(|cause| cause.downcast_ref()).and_then(token_of))
         .map(|jti| jti.to_string());
     let called_by = extensions.get::<CalledBy>();
     let caller = called_by.map(|by| by.caller.as_str());

@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::observe::request_id;
 use crate::domain::policy::PolicyError;
+use crate::domain::rotation::RotationError;
+use crate::key_admin::{KeyAdminError, KeystoreError};
 use crate::service::{Error, TokenError};
 
 macro_rules! problems {
@@ -84,6 +86,22 @@ problems! {
         "expiredTime must lie in the future. Leave it out for the default.";
     CutoffInFuture "cutoff_in_future" UNPROCESSABLE_ENTITY "The cut-off lies in the future"
         "before must not lie in the future. Use \"now\" for everything issued so far.";
+    KeyUnknown "key_unknown" NOT_FOUND "No such key"
+        "No key, or more than one, is meant by this identifier. GET /admin/keys lists all.";
+    KeyTooSoon "key_too_soon" CONFLICT "The key would sign before all verifiers know it"
+        "Wait as long as Retry-After says, or break links with \"force\": true.";
+    KeyWrongState "key_wrong_state" CONFLICT "The key is not in a state for this step"
+        "GET /admin/keys shows the state of each key.";
+    KeyInUse "key_in_use" CONFLICT "No other key would sign"
+        "Rotate instead, or stop issuing with \"force\": true.";
+    TooManyKeys "too_many_keys" CONFLICT "No more keys can be published"
+        "Wait until some of the retired ones have expired.";
+    KeyExists "key_exists" CONFLICT "The key is there already"
+        "One that was retired or revoked does not come back. Make a new key.";
+    KeyRejected "key_rejected" UNPROCESSABLE_ENTITY "The key cannot be used"
+        "reason says what is wrong with it. Nothing was changed.";
+    KeysUnusable "keys_unusable" SERVICE_UNAVAILABLE "The folder of keys cannot be used"
+        "reason names the file and the mend. The keys in use stay in use.";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body must be plain JSON"
         "Send Content-Type: application/json and no Content-Encoding.";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large"
@@ -119,8 +137,13 @@ pub(super) struct Problem {
     status: StatusCode,
     retry_after: Option<u64>,
     invalid_fields: Vec<InvalidField>,
-    cause: Option<Error>,
+    /// More than the table says; for admins, who know the keys by name.
+    reason: Option<String>,
+    cause: Option<Cause>,
 }
+
+/// What is behind a refusal.
+pub(super) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 
 /// A member of a request that is not as wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -133,7 +156,7 @@ pub(super) struct InvalidField {
 #[derive(Clone, Debug)]
 pub(super) struct Reported {
     pub(super) code: &'static str,
-    pub(super) cause: Option<Arc<Error>>,
+    pub(super) cause: Option<Cause>,
 }
 
 #[derive(Serialize)]
@@ -144,6 +167,8 @@ struct Body<'b> {
     status: u16,
     detail: &'static str,
     code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'b str>,
     /// The same as in the `X-Request-Id` header.
     #[serde(rename = "request_id", skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
@@ -154,14 +179,14 @@ struct Body<'b> {
 impl Problem {
     pub(super) fn new(kind: ProblemKind) -> Self {
         let status = kind.status();
-        let (invalid_fields, cause) = (Vec::new(), None);
         Self {
             kind,
             status,
             // What this service lacks can come back at any moment, so the next try may be soon.
             retry_after: (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
-            invalid_fields,
-            cause,
+            invalid_fields: Vec::new(),
+            reason: None,
+            cause: None,
         }
     }
 
@@ -192,6 +217,7 @@ impl Problem {
             status: self.status.as_u16(),
             detail: kind.detail(),
             code: kind.code(),
+            reason: self.reason.as_deref(),
             request_id: request_id(),
             invalid_fields: &self.invalid_fields,
         };
@@ -220,7 +246,32 @@ impl From<Error> for Problem {
         if let Error::Full { retry_after } = error {
             problem.retry_after = Some(retry_after);
         }
-        problem.cause = Some(error);
+        problem.cause = Some(Arc::new(error));
+        problem
+    }
+}
+
+impl From<KeyAdminError> for Problem {
+    fn from(error: KeyAdminError) -> Self {
+        let kind = match &error {
+            KeyAdminError::Rotation(
+                RotationError::UnknownKey(_) | RotationError::AmbiguousKey(_),
+            ) => ProblemKind::KeyUnknown,
+            KeyAdminError::Rotation(RotationError::TooSoon { .. }) => ProblemKind::KeyTooSoon,
+            KeyAdminError::Rotation(RotationError::WrongState { .. }) => ProblemKind::KeyWrongState,
+            KeyAdminError::Rotation(RotationError::LastKey { .. }) => ProblemKind::KeyInUse,
+            KeyAdminError::Rotation(RotationError::TooManyKeys) => ProblemKind::TooManyKeys,
+            KeyAdminError::Keystore(KeystoreError::AlreadyThere { .. }) => ProblemKind::KeyExists,
+            KeyAdminError::Import(_) => ProblemKind::KeyRejected,
+            KeyAdminError::Keystore(_) | KeyAdminError::Changed => ProblemKind::KeysUnusable,
+        };
+        let mut problem = Self::new(kind);
+        if let KeyAdminError::Rotation(RotationError::TooSoon { wait, .. }) = error {
+            problem.retry_after = Some(wait);
+        }
+        // What a caller named that is not there is not told back.
+        problem.reason = (kind != ProblemKind::KeyUnknown).then(|| error.to_string());
+        problem.cause = Some(Arc::new(error));
         problem
     }
 }
@@ -238,7 +289,7 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        let refusal = Reported { code: kind.code(), cause: self.cause.map(Arc::new) };
+        let refusal = Reported { code: kind.code(), cause: self.cause };
         response.extensions_mut().insert(refusal);
         response
     }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use resetd_verify::{PublicKey, TOKEN_TYPE};
 use serde::Serialize;
 use serde_json::json;
@@ -12,6 +12,8 @@ use serde_json::json;
 use super::document::Document;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::policy::TenantName;
+use crate::domain::time::to_rfc3339;
+use crate::key_admin::RunningKeys;
 use crate::service::{ResetService, Tenant};
 
 /// The tenant whose documents a path is about; a path that names none is about the default one.
@@ -81,10 +83,17 @@ pub(super) async fn live() -> Json<serde_json::Value> {
     Json(json!({ "status": "live" }))
 }
 
-/// `GET /health/ready`: tokens can be issued and redeemed; else a problem names what is missing.
-pub(super) async fn ready(
-    State(service): State<ResetService>,
-) -> Result<Json<serde_json::Value>, Problem> {
-    service.readiness()?;
-    Ok(Json(json!({ "status": "ready" })))
+/// `GET /health/ready`: tokens can be issued and redeemed; else a problem names what is missing. How
+/// the rotation of keys goes stands beside it, for all tenants together: no name is told here.
+pub(super) async fn ready(State(keys): State<RunningKeys>) -> Result<Response, Problem> {
+    keys.service().readiness()?;
+    let health = keys.health();
+    let rotation = json!({
+        "activeKeyAgeSeconds": health.iter().filter_map(|it| it.active_for).max(),
+        "nextRotation": health.iter().filter_map(|it| it.next_rotation).min().map(to_rfc3339),
+        "rotationFailing": health.iter().any(|it| it.is_failing),
+        "lastRotationFailure": health.iter().filter_map(|it| it.last_failure).max().map(to_rfc3339),
+        "faultyFiles": health.iter().map(|it| it.faults.len()).sum::<usize>(),
+    });
+    Ok(Json(json!({ "status": "ready", "keys": rotation })).into_response())
 }

@@ -10,7 +10,7 @@ use resetd_verify::crypto::KeyRejected;
 use resetd_verify::json::JsonError;
 use resetd_verify::{Algorithm, JwkError, KeyId};
 
-use super::MAX_FILE_BYTES;
+use super::file::MAX_FILE_BYTES;
 
 pub use import::ImportError;
 pub use seal::SealError;
@@ -54,10 +54,53 @@ pub enum KeystoreError {
         mend: &'static str,
     },
     /// A key is no regular file of this folder.
-    #[error("{path}: is no regular file; put the key itself here, not a link to it")]
+    #[error("{path}: is no regular file; put the key itself here")]
     NotAFile {
         /// The file.
         path: PathBuf,
+    },
+    /// A link leads out of the folder.
+    #[error("{path}: leads to {place}, out of the folder; put the key itself into the folder")]
+    OutsideFolder {
+        /// The link.
+        path: PathBuf,
+        /// Where it leads.
+        place: PathBuf,
+    },
+    /// Somebody else owns the folder or a file and could change it.
+    #[error(
+        "{path}: belongs to user {owner}, wanted {own}, who runs this, or root; mend it: chown {own} {path}"
+    )]
+    ForeignOwner {
+        /// The folder or file.
+        path: PathBuf,
+        /// The number of its owner.
+        owner: u32,
+        /// The number of the user that this process runs as.
+        own: u32,
+    },
+    /// Another process changes the folder.
+    #[error("{path}: another process changes the keys and does not come to its end; try again")]
+    Locked {
+        /// The file that it locked.
+        path: PathBuf,
+    },
+    /// A key that is to be added is there already, in whatever state: one that was revoked must not
+    /// come back.
+    #[error("{path}: has the key {kid} already; resetd keys show {kid} shows its state")]
+    AlreadyThere {
+        /// The folder.
+        path: PathBuf,
+        /// The key.
+        kid: KeyId,
+    },
+    /// No file of the folder has this key.
+    #[error("{path}: has no key {kid} any more; resetd keys list shows all")]
+    NoKey {
+        /// The folder.
+        path: PathBuf,
+        /// The key.
+        kid: KeyId,
     },
     /// A file is too long to be a key.
     #[error(
@@ -152,4 +195,31 @@ pub enum KeystoreError {
 pub(super) fn io_error(path: &Path) -> impl Fn(io::Error) -> KeystoreError {
     let path = path.to_owned();
     move |error| KeystoreError::Io { path: path.clone(), error }
+}
+
+impl KeystoreError {
+    /// The file or folder that is at fault.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::NoFolder { path }
+            | Self::NotAFolder { path }
+            | Self::Io { path, .. }
+            | Self::TooOpen { path, .. }
+            | Self::NotAFile { path }
+            | Self::OutsideFolder { path, .. }
+            | Self::ForeignOwner { path, .. }
+            | Self::Locked { path }
+            | Self::NoKey { path, .. }
+            | Self::AlreadyThere { path, .. }
+            | Self::TooLong { path, .. }
+            | Self::Json { path, .. }
+            | Self::Jwk { path, .. }
+            | Self::Rejected { path, .. }
+            | Self::Mismatch { path }
+            | Self::Sealed { path, .. }
+            | Self::Import { path, .. }
+            | Self::Duplicate { path, .. } => Some(path),
+            Self::CannotGenerate { .. } | Self::Encoding(_) | Self::NoRandomness => None,
+        }
+    }
 }

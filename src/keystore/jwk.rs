@@ -55,7 +55,14 @@ pub(super) fn generate(
     times: &KeyTimes,
     passphrases: &Passphrases,
 ) -> Result<(KeyId, Wiped), KeystoreError> {
-    write(path, &PrivateKey::generate(algorithm)?, algorithm, times, passphrases)
+    loop {
+        let key = PrivateKey::generate(algorithm)?;
+        let public = key.public(algorithm).map_err(faulty(path))?;
+        // On a command line a name that begins so is taken for a flag.
+        if !public.kid().as_str().starts_with('-') {
+            return write(path, &key, algorithm, times, passphrases);
+        }
+    }
 }
 
 /// The text of a new file, encrypted where there is a passphrase. It is read back before it is given

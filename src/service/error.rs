@@ -33,7 +33,7 @@ pub enum Error {
     },
     /// No key of a tenant may sign now.
     #[error(
-        "no key is active for the tenant {tenant}, so nothing can be signed; make one: resetd keys generate"
+        "no key is active for the tenant {tenant}, so nothing can be signed; make one: resetd keys generate --tenant {tenant}"
     )]
     NoActiveKey {
         /// The tenant.

@@ -11,8 +11,10 @@ use http_body_util::BodyExt as _;
 use resetd::clock::{Clock as _, ManualClock};
 use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::policy::{Lifetime, Policy, TenantName};
+use resetd::domain::rotation::KeyRules;
 use resetd::domain::secret::Secret;
-use resetd::http::{Limits, router};
+use resetd::http::{Door, Limits, router};
+use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
 use resetd::service::{Parts, ResetService, Tenant, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
@@ -31,6 +33,8 @@ pub(crate) struct Options {
     /// Names of tenants besides the default one. Each is like it but for its issuer and its keys.
     pub(crate) tenants: Vec<&'static str>,
     pub(crate) capacity: u64,
+    pub(crate) jwks_max_age: u64,
+    pub(crate) rotate_every: Option<u64>,
     pub(crate) algorithm: Algorithm,
     pub(crate) started: Timestamp,
     pub(crate) max_body_bytes: usize,
@@ -50,6 +54,8 @@ impl Default for Options {
             },
             tenants: Vec::new(),
             capacity: 1_000_000,
+            jwks_max_age: 300,
+            rotate_every: None,
             algorithm: Algorithm::Es256,
             started: STARTED,
             max_body_bytes: 65_536,
@@ -60,6 +66,7 @@ impl Default for Options {
 
 pub(crate) struct TestApp {
     pub(crate) service: ResetService,
+    pub(crate) running: RunningKeys,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) keystore: Keystore,
     /// A key with all scopes.
@@ -95,6 +102,15 @@ impl TestApp {
     /// On a folder of keys that is there already; the clock stands at the start.
     pub(crate) fn start_on(keystore: Keystore, options: Options, folder: TempDir) -> Self {
         let clock = Arc::new(ManualClock::new(options.started));
+        Self::start_beside(keystore, options, Arc::new(folder), clock)
+    }
+
+    fn start_beside(
+        keystore: Keystore,
+        options: Options,
+        folder: Arc<TempDir>,
+        clock: Arc<ManualClock>,
+    ) -> Self {
         let tenant = TenantName::default();
         let all = key_of(&tenant);
         let keys: Vec<_> =
@@ -106,23 +122,40 @@ impl TestApp {
             .collect();
         callers
             .extend(keys.iter().map(|(scope, key)| caller(scope.name(), &tenant, &[*scope], key)));
-        let tenants = policies.into_iter().map(|policy| {
-            let keyring = keystore_of(&keystore, &policy).load().unwrap();
-            TenantParts { policy, keyring }
-        });
+        let rules = KeyRules {
+            algorithm: options.algorithm,
+            jwks_max_age: options.jwks_max_age,
+            publish_ahead: options.jwks_max_age + 60,
+            rotate_every: options.rotate_every,
+        };
+        let (mut tenants, mut folders) = (Vec::new(), Vec::new());
+        for policy in policies {
+            let keystore = keystore_of(&keystore, &policy);
+            let folder = KeyFolder::new(policy.tenant.clone(), keystore, rules);
+            let (keyring, fingerprint) = folder.take().unwrap();
+            tenants.push(TenantParts { policy, keyring });
+            folders.push((folder, fingerprint));
+        }
         let service = ResetService::new(Parts {
-            tenants: tenants.collect(),
+            tenants,
             callers: Callers::new(callers),
             capacity: options.capacity,
             clock: clock.clone(),
-            jwks_max_age: 300,
+            jwks_max_age: options.jwks_max_age,
         })
         .unwrap();
+        let running = RunningKeys::new(service.clone(), clock.clone(), folders);
         let limits =
             Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
-        let router = router(service.clone(), limits);
-        let folder = Arc::new(folder);
-        Self { service, clock, keystore, api_key: all, router, keys, tenant, folder }
+        let router = router(&running, limits, Door::Everybody);
+        Self { service, running, clock, keystore, api_key: all, router, keys, tenant, folder }
+    }
+
+    /// Another process on the same folder, under the same clock.
+    pub(crate) fn another(&self, change: impl FnOnce(&mut Options)) -> Self {
+        let mut options = Options { started: self.now(), ..Options::default() };
+        change(&mut options);
+        Self::start_beside(self.keystore.clone(), options, self.folder.clone(), self.clock.clone())
     }
 
     /// The same service as a caller of another tenant has it.
@@ -130,6 +163,7 @@ impl TestApp {
         let tenant = TenantName::parse(tenant).unwrap();
         Self {
             service: self.service.clone(),
+            running: self.running.clone(),
             clock: self.clock.clone(),
             keystore: keystore_of(&self.keystore, self.service.tenant(&tenant).unwrap().policy()),
             api_key: key_of(&tenant),

@@ -2,7 +2,10 @@
 //! command line itself. Below it, one file for each kind of command.
 
 mod client;
+mod encryption;
 mod keys;
+mod kill;
+mod rotation;
 mod settings;
 mod tenants;
 mod tokens;
@@ -53,7 +56,7 @@ fn a_second_run_uses_the_key_of_the_first() {
     let second = Server::start_in(folder, "", &[]);
     assert!(!second.banner.contains("made the first key"));
     let keys = tell(second.client().args(["keys", "list", "-o", "json"]), 0).json();
-    assert_eq!(keys[0]["kid"], kid.as_str());
+    assert_eq!(keys["keys"][0]["kid"], kid.as_str());
 }
 
 #[test]

@@ -14,6 +14,7 @@ use resetd::http::REGISTRY;
 use tempfile::TempDir;
 
 use crate::server::{PATIENCE, resetd};
+use crate::vectors::{make_folder, private_keys, write_key};
 
 /// Where the README's server listens; the one that is tested listens elsewhere.
 const ADDRESS: &str = "127.0.0.1:8080";
@@ -24,9 +25,27 @@ const API_KEY: &str = "rsk_…";
 fn every_command_of_the_readme_prints_what_stands_there() {
     let steps = steps(&read("README.md"));
     assert!(steps.len() >= 12, "only {} commands", steps.len());
-    let mut session = Session::start();
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
+#[test]
+fn every_command_of_the_page_for_admins_prints_what_stands_there() {
+    let steps = steps(&read("docs/keys.md"));
+    assert!(steps.len() >= 5, "only {} commands", steps.len());
+    // A key that has been signing for long, as the page has it.
+    let folder = tempfile::tempdir().unwrap();
+    make_folder(&folder.path().join("keys"));
+    let mut key = private_keys().into_iter().find(|key| key["alg"] == "ES256").unwrap();
+    for member in ["created", "not_before"] {
+        key[member] = "2026-01-01T00:00:00Z".into();
+    }
+    write_key(&folder.path().join("keys/key.jwk"), key.to_string().as_bytes());
+    run_all(&steps, Session::start(folder));
+}
+
+fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
-    for step in &steps {
+    for step in steps {
         let found = mask(&session.run(&step.command));
         if found != mask(&step.output) {
             let Step { command, output } = step;
@@ -90,6 +109,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/keys.md",
         "docs/problems.md",
         "keys/README.md",
     ] {
@@ -201,7 +221,7 @@ impl Session {
 
     const PRELUDE: &str = r#"
         exec 2>&1
-        trap 'kill $server' EXIT
+        trap '[ -z "$server" ] || kill $server' EXIT
         cargo() {
             [ "$1 $2 $3" = 'run --release --' ] && resetd "${@:4}"
         }
@@ -220,8 +240,7 @@ impl Session {
         }
     "#;
 
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+    fn start(folder: TempDir) -> Self {
         let mut clean = resetd(folder.path());
         clean.env("RESETD_SERVER_LISTEN", "127.0.0.1:0");
         let mut command = Command::new("timeout");

@@ -1,11 +1,13 @@
 //! The HTTP API as a stranger meets it: what it answers, what it refuses, and what it never tells.
 //! Here is how it is asked; the facts are in the modules below.
 
+mod admin;
 mod bodies;
 mod callers;
 mod documents;
 mod kept;
 mod members;
+mod metrics;
 mod routes;
 mod tokens;
 
@@ -15,6 +17,8 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Request, StatusCode};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::body::Frame;
 use resetd::domain::caller::Scope;
 use resetd::domain::identifier::Username;
@@ -64,18 +68,43 @@ async fn issue_with(app: &TestApp, member: &str, value: Value) -> Answer {
     app.post("/password-tokens", body).await
 }
 
-/// Every request that needs a key, each with the scope it needs.
-fn guarded(token: &str) -> [(&'static str, String, Scope, Value); 6] {
+/// Every request that needs a key, each with the scope it needs. Those about keys are about the one
+/// that signed the token, and change nothing.
+fn guarded(token: &str) -> Vec<(&'static str, String, Scope, Value)> {
     let one = format!("/password-tokens/{token}");
     let by_token = json!({ "token": token });
-    [
+    let key = |step: &str| format!("/admin/keys/{}{step}", kid_of(token));
+    let dry = json!({ "dryRun": true });
+    let pem = include_str!("../fixtures/keys/p256.pkcs8.pem");
+    vec![
         ("POST", "/password-tokens".into(), Scope::Issue, json!({ "username": "alice" })),
         ("GET", one.clone(), Scope::Check, Value::Null),
         ("HEAD", one.clone(), Scope::Check, Value::Null),
         ("DELETE", one, Scope::Revoke, Value::Null),
         ("POST", "/redemptions".into(), Scope::Redeem, by_token.clone()),
         ("POST", "/revocations".into(), Scope::Revoke, by_token),
+        ("GET", "/metrics".into(), Scope::Metrics, Value::Null),
+        ("GET", "/admin/keys".into(), Scope::KeysRead, Value::Null),
+        ("GET", key(""), Scope::KeysRead, Value::Null),
+        ("GET", key("/export"), Scope::KeysRead, Value::Null),
+        ("POST", "/admin/keys".into(), Scope::KeysWrite, dry.clone()),
+        (
+            "POST",
+            "/admin/keys/import".into(),
+            Scope::KeysWrite,
+            json!({ "key": pem, "dryRun": true }),
+        ),
+        ("POST", "/admin/keys/rotate".into(), Scope::KeysWrite, dry.clone()),
+        ("POST", "/admin/keys/prune".into(), Scope::KeysWrite, dry.clone()),
+        ("POST", key("/retire"), Scope::KeysWrite, json!({ "force": true, "dryRun": true })),
+        ("POST", key("/revoke"), Scope::KeysWrite, dry),
     ]
+}
+
+fn kid_of(token: &str) -> String {
+    let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap_or_default());
+    let header: Value = serde_json::from_slice(&header.unwrap()).unwrap_or_default();
+    header["kid"].as_str().unwrap_or_default().to_owned()
 }
 
 fn bearer(key: &str) -> String {

@@ -123,8 +123,8 @@ fn a_key_whose_mode_is_mended_is_taken_up() {
     let server = Server::start();
     let made = server.client().args(["keys", "generate", "--keys", "other"]).output().unwrap();
     assert!(made.status.success());
-    let file =
-        std::fs::read_dir(server.folder.path().join("other")).unwrap().next().unwrap().unwrap();
+    let mut files = std::fs::read_dir(server.folder.path().join("other")).unwrap().flatten();
+    let file = files.find(|file| file.path().extension().is_some_and(|it| it == "jwk")).unwrap();
     let path = server.folder.path().join("keys").join(file.file_name());
     let chmod = |mode| std::fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
     std::fs::copy(file.path(), &path).unwrap();
@@ -139,7 +139,7 @@ fn a_key_made_beside_a_running_server_is_published_without_a_restart() {
     let server = Server::start();
     let made = server.client().args(["keys", "generate", "--output", "json"]).output().unwrap();
     let made: Value = serde_json::from_str(&stdout(&made)).unwrap();
-    let kid = made["kid"].as_str().unwrap();
+    let kid = made["keys"][0]["kid"].as_str().unwrap();
     let published = || {
         let request =
             b"GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

@@ -1,13 +1,14 @@
 //! Keys end up in places that are not meant for them. No message may show one.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Output;
 
 use resetd::domain::caller::api_key;
 
-use crate::server::{resetd, stderr, stdout};
+use crate::server::{Server, resetd, stderr, stdout};
 
 #[test]
 fn a_key_in_the_wrong_place_of_a_configuration_is_not_shown() {
@@ -26,7 +27,7 @@ fn a_key_in_the_wrong_place_of_a_configuration_is_not_shown() {
         format!("[server]\nmax_connections = \"{key}\"\n"),
     ];
     for config in configs {
-        std::fs::write(folder.path().join("settings.toml"), &config).unwrap();
+        fs::write(folder.path().join("settings.toml"), &config).unwrap();
         let arguments = ["--config", "settings.toml", "config", "check"];
         let output = resetd(folder.path()).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{config}");
@@ -80,4 +81,13 @@ fn a_key_does_not_go_to_a_proxy_on_its_way_to_this_machine() {
         .unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(stderr(&output).contains("refused"), "{}", stderr(&output));
+}
+
+#[test]
+fn no_core_file_can_hold_a_key() {
+    let server = Server::start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    let words: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(words, ["0", "0"]);
 }

@@ -113,14 +113,17 @@ impl Server {
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream
+        connect(self.address())
     }
 
     /// Sends bytes on a new connection and reads until the server closes it.
     pub(crate) fn exchange(&self, request: &[u8]) -> String {
-        let mut stream = self.connect();
+        Self::exchange_at(self.address(), request)
+    }
+
+    /// The same at another address of the server.
+    pub(crate) fn exchange_at(address: &str, request: &[u8]) -> String {
+        let mut stream = connect(address);
         // The server may answer and close before it has read everything.
         let _ = stream.write_all(request);
         let mut answer = Vec::new();
@@ -139,6 +142,11 @@ impl Server {
         let status = self.wait();
         let folder = std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap());
         (status, folder)
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {
@@ -164,6 +172,12 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// The banner ends with the line that can be pasted, or with the address where callers are

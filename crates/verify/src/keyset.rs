@@ -14,7 +14,7 @@ use crate::json::{self, JsonError, Object, Value};
 /// The smallest and largest RSA modulus that is taken, in bits.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// The most keys one set may hold; an issuer has a handful.
-const MAX_KEYS: usize = 64;
+pub const MAX_KEYS: usize = 64;
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1). Never symmetric, never `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -132,6 +132,9 @@ impl PublicKey {
         };
         if jwk.member("use").is_some_and(|value| value.as_str() != Some("sig")) {
             return Err(JwkError::invalid("use", "\"sig\""));
+        }
+        if jwk.member("key_ops").is_some_and(|operations| !is_for_signatures(operations)) {
+            return Err(JwkError::invalid("key_ops", "a list with \"verify\" or \"sign\""));
         }
         let kid = match jwk.member("kid") {
             None => thumbprint(&members),
@@ -302,6 +305,14 @@ pub enum JwksError {
         /// The identifier.
         kid: KeyId,
     },
+}
+
+/// RFC 7517 §4.3. A private key says `sign`, a public one `verify`.
+fn is_for_signatures(operations: &Value<'_>) -> bool {
+    let Value::Array(operations) = operations else {
+        return false;
+    };
+    operations.iter().any(|operation| matches!(operation.as_str(), Some("verify" | "sign")))
 }
 
 fn algorithm_of(jwk: &Object<'_>) -> Result<Algorithm, JwkError> {

@@ -204,6 +204,18 @@ fn a_known_key_with_a_wrong_use_or_kid_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_not_for_signatures_is_refused() {
+    for alg in ["ES256", "EdDSA", "RS256"] {
+        for operations in [json!(["encrypt"]), json!([]), json!("verify"), Value::Null] {
+            refused(&with(jwk(alg), "key_ops", operations), "key_ops");
+        }
+        for operations in [json!(["verify"]), json!(["sign"]), json!(["sign", "verify"])] {
+            assert!(read(&with(jwk(alg), "key_ops", operations)).is_ok());
+        }
+    }
+}
+
+#[test]
 fn a_key_id_is_a_name_and_never_a_place() {
     let longest = "k".repeat(128);
     for name in ["a", "-", "_", "~", "...", ".a", "2011-04-29", "A.b_c~d-9", &longest] {

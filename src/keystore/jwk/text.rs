@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::times::Times;
 use crate::domain::keyring::KeyTimes;
-use crate::keystore::MAX_FILE_BYTES;
 use crate::keystore::error::{KeystoreError, io_error};
+use crate::keystore::file::MAX_FILE_BYTES;
 use crate::keystore::private::Wiped;
 
 /// What is to stand in a file. `P` is how the private half is held.

@@ -14,7 +14,7 @@ fn init_makes_a_folder_that_serves() {
     let told = tell(resetd(folder.path()).args(["init", "my/reset", "-o", "json"]), 0);
     let kid = told.json()["first_key"].as_str().unwrap().to_owned();
     let made = folder.path().join("my/reset");
-    let wanted = ["config.toml".into(), format!("keys/{kid}.jwk")];
+    let wanted = ["config.toml".into(), "keys/.lock".into(), format!("keys/{kid}.jwk")];
     assert_eq!(contents(&made).into_keys().collect::<Vec<_>>(), wanted);
     assert_eq!(fs::read_to_string(made.join("config.toml")).unwrap(), resetd::config::DEFAULTS);
 

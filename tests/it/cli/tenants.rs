@@ -136,8 +136,9 @@ fn the_log_names_the_tenant_that_a_caller_acted_for() {
 #[test]
 fn a_new_key_of_a_tenant_is_taken_up_while_it_runs() {
     let server = Server::start_with(&settings(), &[]);
-    let make = ["keys", "generate", "--keys", "keys/acme", "-o", "json"];
-    let kid = tell(server.client().args(make), 0).json()["kid"].clone();
+    let config =
+        ["--config", "settings.toml", "keys", "generate", "--tenant", "acme", "-o", "json"];
+    let kid = tell(server.client().args(config), 0).json()["keys"][0]["kid"].clone();
     let published = |path: &str| get(&server, path)["keys"].to_string();
     wait_until(&server, || {
         published("/tenants/acme/.well-known/jwks.json").contains(kid.as_str().unwrap())

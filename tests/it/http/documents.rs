@@ -66,9 +66,19 @@ async fn the_issuer_says_what_an_edge_needs_to_verify() {
 #[tokio::test]
 async fn health_tells_anyone_how_it_is_and_nothing_else() {
     let app = TestApp::start();
-    for (path, status) in [("/health/live", "live"), ("/health/ready", "ready")] {
+    let keys = json!({
+        "activeKeyAgeSeconds": 10,
+        "nextRotation": null,
+        "rotationFailing": false,
+        "lastRotationFailure": null,
+        "faultyFiles": 0,
+    });
+    for (path, wanted) in [
+        ("/health/live", json!({ "status": "live" })),
+        ("/health/ready", json!({ "status": "ready", "keys": keys })),
+    ] {
         let answer = send(&app, "GET", path, &[], Body::empty()).await;
-        assert_eq!((answer.status, answer.json()), (StatusCode::OK, json!({ "status": status })));
+        assert_eq!((answer.status, answer.json()), (StatusCode::OK, wanted));
     }
 }
 

@@ -1,13 +1,15 @@
 //! Key files and Python's cryptography: what resetd encrypts it decrypts, and the other way round.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::Stdio;
 
 use resetd::domain::keyring::KeyTimes;
+use resetd::domain::rotation::{Change, Plan};
 use resetd::domain::secret::Secret;
-use resetd::keystore::{Passphrases, Source, admin};
-use resetd_verify::Timestamp;
+use resetd::keystore::{Keystore, Passphrases, Source};
+use resetd_verify::{Algorithm, Timestamp};
 
 use super::tools::Tools;
 
@@ -43,8 +45,12 @@ fn import(text: &str, passphrase: Option<&Secret>, passphrases: &Passphrases) ->
     let (name, text) = (Path::new("old.pem"), text.as_bytes());
     let source = Source { name, text, algorithm: None, passphrase };
     let now = Timestamp::from_seconds(1_800_000_000);
-    let (_, file) = admin::import(&source, &KeyTimes::new(now, now), passphrases).unwrap();
-    String::from_utf8(file.to_vec()).unwrap()
+    let folder = tempfile::tempdir().unwrap();
+    let keystore = Keystore::new(folder.path(), 900).with_passphrases(passphrases.clone());
+    let (algorithm, times) = (Algorithm::Es256, KeyTimes::new(now, now));
+    let plan = Plan { changes: vec![Change::Add { algorithm, times }], ..Plan::default() };
+    let added = keystore.lock().unwrap().carry_out(&plan, Some(&source)).unwrap();
+    fs::read_to_string(folder.path().join(format!("{}.jwk", added[0]))).unwrap()
 }
 
 fn run(text: &str, way: &str) -> String {

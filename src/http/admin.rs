@@ -1,0 +1,300 @@
+//! `/admin/keys…`: the same steps as `resetd keys`, in the same words, for the keys of the caller's own
+//! tenant. Private halves come in and never go out.
+
+use std::path::Path as FilePath;
+
+use axum::Json;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use resetd_verify::json::Value;
+use resetd_verify::{Algorithm, Timestamp};
+use serde_json::json;
+
+use super::body::{JsonBody, JsonBodyOrNone, Members, text};
+use super::caller::ActingFor;
+use super::observe::request_id;
+use super::problem::{InvalidField, Problem, ProblemKind};
+use crate::domain::rotation::{Change, Step, can_be_made};
+use crate::domain::secret::Secret;
+use crate::key_admin::{Done, KeyAdminError, KeyFolder, KeyFormat, RunningKeys, Source};
+
+/// What an algorithm must be where a key is made.
+const MADE_HERE: &str = "\"ES256\" or \"EdDSA\"";
+/// The furthest ahead that a key is made, in seconds.
+const A_YEAR: u64 = 365 * 24 * 60 * 60;
+/// What a switch must be.
+const SWITCH: &str = "true or false";
+
+type Kid = Result<Path<String>, PathRejection>;
+
+/// `GET /admin/keys`
+pub(super) async fn list(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+) -> Result<Response, Problem> {
+    let list = on_folder(keys, tenant, |folder, now| Ok(folder.list(now)?)).await?;
+    Ok(Json(list).into_response())
+}
+
+/// `GET /admin/keys/{kid}`
+pub(super) async fn show(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    kid: Kid,
+) -> Result<Response, Problem> {
+    let kid = kid_in(kid)?;
+    let (key, jwk) = on_folder(keys, tenant, move |folder, now| folder.show(&kid, now)).await?;
+    Ok(Json(json!({ "key": key, "jwk": jwk })).into_response())
+}
+
+/// `GET /admin/keys/{kid}/export`: the public half, as PEM or, with `?format=jwk`, as a JWK.
+pub(super) async fn export(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    kid: Kid,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    let (format, media_type) = match query.as_deref() {
+        None | Some("format=pem") => (KeyFormat::Pem, "application/x-pem-file"),
+        Some("format=jwk") => (KeyFormat::Jwk, "application/jwk+json"),
+        Some(_) => {
+            let (field, message) = ("format".into(), "wanted pem or jwk".into());
+            return Err(Problem::invalid(vec![InvalidField { field, message }]));
+        }
+    };
+    let kid = kid_in(kid)?;
+    let text = on_folder(keys, tenant, move |folder, _| folder.export_public(&kid, format)).await?;
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}
+
+/// `POST /admin/keys`
+pub(super) async fn generate(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    JsonBodyOrNone(body): JsonBodyOrNone,
+) -> Result<Response, Problem> {
+    let mut wish = Wish::of(&body)?;
+    let algorithm = wish.made_here();
+    let (signs_in, force) = (wish.signs_in(), wish.force());
+    let dry_run = wish.finish()?;
+    let step = move |folder: &KeyFolder| {
+        let algorithm = algorithm.unwrap_or(folder.rules().algorithm);
+        Ok(Step::Add { algorithm, signs_in, force })
+    };
+    carry_out(keys, tenant, step, dry_run).await
+}
+
+/// `POST /admin/keys/import`
+pub(super) async fn import(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    body: JsonBody,
+) -> Result<Response, Problem> {
+    let mut wish = Wish::of(&body)?;
+    let key = wish.members.required("key", "a private key, PEM or JWK, as a string", secret);
+    let passphrase = wish.members.optional("passphrase", "a string", secret);
+    let parse = text(Algorithm::parse);
+    let algorithm = wish.members.optional("algorithm", "\"RS256\" or \"PS256\"", parse);
+    let (signs_in, force) = (wish.signs_in(), wish.force());
+    let (dry_run, key) = wish.finish_with(key)?;
+    let work = move |folder: &KeyFolder, now| {
+        let (name, text) = (FilePath::new("key"), key.expose().as_bytes());
+        let source = Source { name, text, algorithm, passphrase: passphrase.as_ref() };
+        let algorithm = algorithm.unwrap_or(folder.rules().algorithm);
+        let step = Step::Add { algorithm, signs_in, force };
+        if dry_run {
+            folder.dry_run(&step, Some(&source), now)
+        } else {
+            folder.carry_out(&step, Some(&source), None, now)
+        }
+    };
+    answer(keys.clone(), on_folder(keys, tenant, work).await?).await
+}
+
+/// `POST /admin/keys/{kid}/activate`
+pub(super) async fn activate(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    kid: Kid,
+    JsonBodyOrNone(body): JsonBodyOrNone,
+) -> Result<Response, Problem> {
+    let (kid, mut wish) = (kid_in(kid)?, Wish::of(&body)?);
+    let force = wish.force();
+    let dry_run = wish.finish()?;
+    let step = move |folder: &KeyFolder| Ok(Step::Activate { kid: folder.kid(&kid)?, force });
+    carry_out(keys, tenant, step, dry_run).await
+}
+
+/// `POST /admin/keys/{kid}/retire`
+pub(super) async fn retire(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    kid: Kid,
+    JsonBodyOrNone(body): JsonBodyOrNone,
+) -> Result<Response, Problem> {
+    let (kid, mut wish) = (kid_in(kid)?, Wish::of(&body)?);
+    let force = wish.force();
+    let dry_run = wish.finish()?;
+    let step = move |folder: &KeyFolder| Ok(Step::Retire { kid: folder.kid(&kid)?, force });
+    carry_out(keys, tenant, step, dry_run).await
+}
+
+/// `POST /admin/keys/{kid}/revoke`
+pub(super) async fn revoke(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    kid: Kid,
+    JsonBodyOrNone(body): JsonBodyOrNone,
+) -> Result<Response, Problem> {
+    let (kid, mut wish) = (kid_in(kid)?, Wish::of(&body)?);
+    let algorithm = wish.made_here();
+    let dry_run = wish.finish()?;
+    let step = move |folder: &KeyFolder| {
+        let algorithm = algorithm.unwrap_or(folder.rules().algorithm);
+        Ok(Step::Revoke { kid: folder.kid(&kid)?, algorithm })
+    };
+    carry_out(keys, tenant, step, dry_run).await
+}
+
+/// `POST /admin/keys/rotate`
+pub(super) async fn rotate(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    JsonBodyOrNone(body): JsonBodyOrNone,
+) -> Result<Response, Problem> {
+    let mut wish = Wish::of(&body)?;
+    let algorithm = wish.made_here();
+    let dry_run = wish.finish()?;
+    let step = move |folder: &KeyFolder| {
+        Ok(Step::Rotate { algorithm: algorithm.unwrap_or(folder.rules().algorithm) })
+    };
+    carry_out(keys, tenant, step, dry_run).await
+}
+
+/// `POST /admin/keys/prune`
+pub(super) async fn prune(
+    State(keys): State<RunningKeys>,
+    tenant: ActingFor,
+    JsonBodyOrNone(body): JsonBodyOrNone,
+) -> Result<Response, Problem> {
+    let dry_run = Wish::of(&body)?.finish()?;
+    carry_out(keys, tenant, |_: &KeyFolder| Ok(Step::Prune), dry_run).await
+}
+
+async fn carry_out(
+    keys: RunningKeys,
+    tenant: ActingFor,
+    step: impl FnOnce(&KeyFolder) -> Result<Step, KeyAdminError> + Send + 'static,
+    dry_run: bool,
+) -> Result<Response, Problem> {
+    let work = move |folder: &KeyFolder, now| {
+        let step = step(folder)?;
+        if dry_run {
+            folder.dry_run(&step, None, now)
+        } else {
+            folder.carry_out(&step, None, None, now)
+        }
+    };
+    answer(keys.clone(), on_folder(keys, tenant, work).await?).await
+}
+
+/// What was done is in force in this process before it is answered.
+async fn answer(keys: RunningKeys, done: Done) -> Result<Response, Problem> {
+    if !done.dry_run {
+        log(&done);
+        on_disk(move || keys.reload()).await?;
+    }
+    let has_added = !done.dry_run && done.plan.adds();
+    let status = if has_added { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(done)).into_response())
+}
+
+/// Who did it stands in the line of the request, under the same id.
+fn log(done: &Done) {
+    let request_id = request_id();
+    let breaks = done.plan.destructive;
+    for change in &done.plan.changes {
+        if let Change::Remove { kid } = change {
+            tracing::info!(request_id, %kid, "a key was removed");
+        }
+    }
+    for key in &done.keys {
+        tracing::info!(request_id, kid = %key.kid, state = %key.state, breaks, "a key was changed");
+    }
+}
+
+/// Files are read and written on a thread that may wait.
+async fn on_folder<T: Send + 'static>(
+    keys: RunningKeys,
+    ActingFor(tenant): ActingFor,
+    work: impl FnOnce(&KeyFolder, Timestamp) -> Result<T, KeyAdminError> + Send + 'static,
+) -> Result<T, Problem> {
+    let work = move || {
+        let folder = keys.folder(&tenant.policy().tenant)?;
+        Some(work(folder, keys.now()))
+    };
+    let done = on_disk(work).await?.ok_or_else(|| Problem::new(ProblemKind::Internal))?;
+    Ok(done?)
+}
+
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| Problem::new(ProblemKind::Internal))
+}
+
+fn kid_in(kid: Kid) -> Result<String, Problem> {
+    kid.map(|Path(kid)| kid).map_err(|_| Problem::new(ProblemKind::KeyUnknown))
+}
+
+/// The members of a body that says how a step is wished for.
+struct Wish<'b> {
+    members: Members<'b>,
+    dry_run: bool,
+}
+
+impl<'b> Wish<'b> {
+    fn of(body: &'b JsonBody) -> Result<Self, Problem> {
+        let mut members = Members::of(body)?;
+        let dry_run = members.optional("dryRun", SWITCH, switch).unwrap_or_default();
+        Ok(Self { members, dry_run })
+    }
+
+    fn force(&mut self) -> bool {
+        self.members.optional("force", SWITCH, switch).unwrap_or_default()
+    }
+
+    fn signs_in(&mut self) -> Option<u64> {
+        let wanted = "whole seconds, 0 to 31536000";
+        self.members.optional("signsInSeconds", wanted, |value| {
+            let Value::Integer(seconds) = value else { return None };
+            u64::try_from(*seconds).ok().filter(|seconds| *seconds <= A_YEAR)
+        })
+    }
+
+    fn made_here(&mut self) -> Option<Algorithm> {
+        let parse = |name: &str| Algorithm::parse(name).filter(|it| can_be_made(*it));
+        self.members.optional("algorithm", MADE_HERE, text(parse))
+    }
+
+    /// Whether it is only a plan.
+    fn finish(self) -> Result<bool, Problem> {
+        self.members.finish(Some(self.dry_run))
+    }
+
+    fn finish_with<T>(self, value: Option<T>) -> Result<(bool, T), Problem> {
+        let dry_run = self.dry_run;
+        self.members.finish(value).map(|value| (dry_run, value))
+    }
+}
+
+fn switch(value: &Value<'_>) -> Option<bool> {
+    if let Value::Bool(switch) = value { Some(*switch) } else { None }
+}
+
+fn secret(value: &Value<'_>) -> Option<Secret> {
+    value.as_str().map(Secret::new)
+}

@@ -1,0 +1,88 @@
+//! `GET /metrics`, as `OpenMetrics` text. Everything is read from the service when it is asked for, so
+//! nothing can be counted wrongly. Labels come from the configuration and the key folders, never from
+//! a request.
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+use resetd_verify::Timestamp;
+
+use super::problem::{Problem, ProblemKind};
+use crate::domain::keyring::KeyState;
+use crate::key_admin::{KeyHealth, RunningKeys};
+
+/// The most faulty files that are named; the rest is counted.
+const MAX_NAMED_FAULTS: usize = 16;
+
+type Labels = Vec<(&'static str, String)>;
+type Gauges = Family<Labels, Gauge>;
+
+/// `GET /metrics`
+pub(super) async fn metrics(State(keys): State<RunningKeys>) -> Result<Response, Problem> {
+    let mut registry = Registry::with_prefix("resetd");
+    register(&mut registry, &keys.health());
+    let mut text = String::new();
+    encode(&mut text, &registry).map_err(|_| Problem::new(ProblemKind::Internal))?;
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+}
+
+fn register(registry: &mut Registry, health: &[KeyHealth]) {
+    let per_tenant = |value: fn(&KeyHealth) -> Option<u64>| {
+        let with_value = health.iter().filter_map(|it| Some((vec![tenant(it)], value(it)?)));
+        gauges(with_value.collect())
+    };
+    registry.register("keys", "Keys in each state", gauges(by_state(health)));
+    let help = "How long the active key has been signing";
+    let age = per_tenant(|it| it.active_for);
+    registry.register_with_unit("active_key_age", help, Unit::Seconds, age);
+    let help = "When the next key takes over; a time that has passed is a rotation that was missed";
+    let next = per_tenant(|it| it.next_rotation.map(Timestamp::seconds));
+    registry.register_with_unit("key_rotation_next_timestamp", help, Unit::Seconds, next);
+    let failures = per_tenant(|it| Some(it.failures));
+    registry.register("key_rotation_failures", "Rotations that failed since the start", failures);
+    let failing = per_tenant(|it| Some(it.is_failing.into()));
+    registry.register("key_rotation_failing", "1 if the last try to rotate failed", failing);
+    let help = "When a rotation last failed";
+    let last = per_tenant(|it| it.last_failure.map(Timestamp::seconds));
+    registry.register_with_unit("key_rotation_failure_timestamp", help, Unit::Seconds, last);
+    let help = "Files that keep changed keys from being taken up";
+    registry.register("key_folder_faults", help, per_tenant(|it| Some(it.faults.len() as u64)));
+    registry.register("key_file_faulty", "1 for each such file, by name", gauges(by_file(health)));
+}
+
+fn tenant(health: &KeyHealth) -> (&'static str, String) {
+    ("tenant", health.tenant.to_string())
+}
+
+fn by_state(health: &[KeyHealth]) -> Vec<(Labels, u64)> {
+    let of_tenant = |it: &KeyHealth| {
+        let labels = |state: &KeyState| vec![tenant(it), ("state", state.to_string())];
+        it.states.iter().map(|(state, count)| (labels(state), *count)).collect::<Vec<_>>()
+    };
+    health.iter().flat_map(of_tenant).collect()
+}
+
+fn by_file(health: &[KeyHealth]) -> Vec<(Labels, u64)> {
+    let of_tenant = |it: &KeyHealth| {
+        let named = it.faults.iter().take(MAX_NAMED_FAULTS);
+        named.map(|fault| (vec![tenant(it), ("file", fault.file.clone())], 1)).collect::<Vec<_>>()
+    };
+    health.iter().flat_map(of_tenant).collect()
+}
+
+fn gauges(rows: Vec<(Labels, u64)>) -> Gauges {
+    let family = Gauges::default();
+    for (labels, value) in rows {
+        family.get_or_create(&labels).set(whole(value));
+    }
+    family
+}
+
+fn whole(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}

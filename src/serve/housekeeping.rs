@@ -1,0 +1,71 @@
+//! What changes without a request: the folders of keys, the schedule of their rotation, marks that
+//! have expired, the machine's clock.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+
+use crate::key_admin::RunningKeys;
+
+/// How often everything is looked at. It bounds how late a change is seen where the file system does
+/// not tell of it, as on network mounts.
+const PERIOD: Duration = Duration::from_millis(500);
+/// How long after word of a change its folder is read, so that a file copied there is whole by then.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Looks after all of it for as long as the server runs.
+pub(super) async fn keep_house(keys: RunningKeys) {
+    let wake = Arc::new(Notify::new());
+    let _watcher = watch(&keys, &wake);
+    let mut lagging = false;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD) => {}
+            () = wake.notified() => tokio::time::sleep(SETTLE).await,
+        }
+        let service = keys.service();
+        lagging = report_lag(service.clock_lag(), lagging);
+        let keys = keys.clone();
+        let work = move || {
+            keys.service().tidy();
+            keys.reload();
+            keys.rotate_due();
+        };
+        if let Err(error) = tokio::task::spawn_blocking(work).await {
+            tracing::error!(%error, "looking after the keys failed; it is tried again");
+        }
+    }
+}
+
+/// Has the system tell of changes. That is only faster: what is there is found out by looking.
+fn watch(keys: &RunningKeys, wake: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let waker = Arc::clone(wake);
+    let on_event = move |event: notify::Result<Event>| {
+        // To look at the folder is an event as well, and must not lead to another look.
+        if event.is_ok_and(|event| !matches!(event.kind, EventKind::Access(_))) {
+            waker.notify_one();
+        }
+    };
+    let watcher = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        for folder in keys.folders() {
+            watcher.watch(folder.keystore().directory(), RecursiveMode::NonRecursive)?;
+        }
+        Ok(watcher)
+    });
+    watcher.inspect_err(|error| tracing::info!(%error, "the keys are watched by looking")).ok()
+}
+
+fn report_lag(lag: u64, lagging: bool) -> bool {
+    match (lagging, lag > 1) {
+        (false, true) => tracing::warn!(
+            lag_seconds = lag,
+            "the machine's clock was set back; time goes on from where it was, so new tokens look \
+             too new elsewhere; if the clock is right now, restart"
+        ),
+        (true, false) => tracing::info!("the machine's clock has caught up"),
+        (false, false) | (true, true) => {}
+    }
+    lag > 1
+}

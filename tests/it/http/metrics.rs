@@ -1,0 +1,113 @@
+//! What a monitor reads: the state of the keys and how their rotation goes.
+
+use std::fs;
+
+use axum::body::Body;
+use axum::http::StatusCode;
+use resetd::domain::caller::Scope;
+use serde_json::json;
+
+use super::{ask, send};
+use crate::app::TestApp;
+
+async fn metrics(app: &TestApp) -> String {
+    let headers = [("x-api-key", app.key_for(Scope::Metrics))];
+    let answer = send(app, "GET", "/metrics", &headers, Body::empty()).await;
+    assert_eq!(answer.status, StatusCode::OK, "{}", answer.text);
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(media_type));
+    assert!(answer.text.ends_with("# EOF\n"));
+    answer.text
+}
+
+/// The lines of values, without the texts about them.
+async fn values(app: &TestApp) -> Vec<String> {
+    let text = metrics(app).await;
+    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_rotation_is_seen_coming_and_done() {
+    let app = TestApp::start_with(|options| options.rotate_every = Some(86_400));
+    let due = app.now().plus(86_400 - 10);
+    let quiet = [
+        r#"resetd_keys{tenant="default",state="next"} 0"#.to_owned(),
+        r#"resetd_keys{tenant="default",state="active"} 1"#.into(),
+        r#"resetd_keys{tenant="default",state="retired"} 0"#.into(),
+        r#"resetd_keys{tenant="default",state="expired"} 0"#.into(),
+        r#"resetd_keys{tenant="default",state="revoked"} 0"#.into(),
+        r#"resetd_active_key_age_seconds{tenant="default"} 10"#.into(),
+        format!(r#"resetd_key_rotation_next_timestamp_seconds{{tenant="default"}} {due}"#),
+        r#"resetd_key_rotation_failures{tenant="default"} 0"#.into(),
+        r#"resetd_key_rotation_failing{tenant="default"} 0"#.into(),
+        r#"resetd_key_folder_faults{tenant="default"} 0"#.into(),
+    ];
+    let mut found = values(&app).await;
+    let mut wanted = quiet.to_vec();
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+
+    app.clock.advance(86_400 - 360 - 10);
+    app.running.rotate_due();
+    let found = values(&app).await;
+    assert!(found.contains(&r#"resetd_keys{tenant="default",state="next"} 1"#.into()), "{found:?}");
+    app.clock.advance(370);
+    let found = values(&app).await;
+    assert!(found.contains(&r#"resetd_keys{tenant="default",state="retired"} 1"#.into()));
+    assert!(found.contains(&r#"resetd_active_key_age_seconds{tenant="default"} 10"#.into()));
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_and_the_file_at_fault_are_told() {
+    let app = TestApp::start_with(|options| options.rotate_every = Some(86_400));
+    let odd = "a \"quoted\"\\name\n.jwk";
+    crate::vectors::write_key(&app.keystore.directory().join(odd), b"{");
+    app.clock.advance(86_400);
+    app.running.reload();
+    app.running.rotate_due();
+    let found = values(&app).await;
+    let now = app.now();
+    for wanted in [
+        r#"resetd_key_rotation_failures{tenant="default"} 1"#.to_owned(),
+        r#"resetd_key_rotation_failing{tenant="default"} 1"#.into(),
+        format!(r#"resetd_key_rotation_failure_timestamp_seconds{{tenant="default"}} {now}"#),
+        r#"resetd_key_folder_faults{tenant="default"} 1"#.into(),
+        r#"resetd_key_file_faulty{tenant="default",file="a \"quoted\"\\name\n.jwk"} 1"#.into(),
+    ] {
+        assert!(found.contains(&wanted), "{wanted}\n{found:#?}");
+    }
+    let ready = app.get("/health/ready").await.json()["keys"].clone();
+    assert_eq!(ready["rotationFailing"], true);
+    assert_eq!(ready["faultyFiles"], 1);
+    assert_eq!(ready["lastRotationFailure"], resetd::domain::time::to_rfc3339(now));
+    fs::remove_file(app.keystore.directory().join(odd)).unwrap();
+}
+
+#[tokio::test]
+async fn each_tenant_has_its_own_values() {
+    let app = TestApp::start_with(|options| options.tenants = vec!["acme"]);
+    app.acting_for("acme").post("/admin/keys", json!({})).await;
+    let found = values(&app).await;
+    assert!(found.contains(&r#"resetd_keys{tenant="acme",state="next"} 1"#.into()));
+    assert!(found.contains(&r#"resetd_keys{tenant="default",state="next"} 0"#.into()));
+}
+
+#[tokio::test]
+async fn no_request_adds_a_series_and_not_every_faulty_file_is_named() {
+    let app = TestApp::start();
+    let before = values(&app).await.len();
+    for number in 0..200 {
+        ask(&app, "GET", &format!("/admin/keys/kid-{number}"), &[]).await;
+        ask(&app, "GET", &format!("/password-tokens/token-{number}"), &[]).await;
+    }
+    assert_eq!(values(&app).await.len(), before);
+    for number in 0..40 {
+        let path = app.keystore.directory().join(format!("broken-{number}.jwk"));
+        crate::vectors::write_key(&path, b"{");
+    }
+    app.running.reload();
+    let text = metrics(&app).await;
+    assert!(text.contains(r#"resetd_key_folder_faults{tenant="default"} 40"#), "{text}");
+    assert_eq!(text.matches("resetd_key_file_faulty{").count(), 16);
+}
