@@ -230,20 +230,11 @@ impl Keyring {
         is_retired.then(|| self.stopped_signing(key, now)).flatten()
     }
 
-    /// The keys whose files can be removed now, oldest first. One that took over from an older key
-    /// stays as long as that one's file does: without it the older one would sign again.
+    /// The keys whose files can be removed now, oldest first: without the file of the key that took
+    /// over from it, an older one would sign again.
     pub fn removable(&self, now: Timestamp) -> Vec<&Key> {
-        let mut removable = Vec::new();
-        let mut an_older_one_stays = false;
-        for key in self.keys().rev() {
-            let is_over = self.removable_from(key, now).is_some_and(|from| from <= now);
-            if is_over && (key.never_signs() || !an_older_one_stays) {
-                removable.push(key);
-            } else {
-                an_older_one_stays = true;
-            }
-        }
-        removable
+        let is_over = |key: &&Key| self.removable_from(key, now).is_some_and(|from| from <= now);
+        self.keys().rev().filter(is_over).collect()
     }
 
     /// When a key that was to sign stopped: by word of an admin, or by a newer key taking over. It

@@ -9,7 +9,7 @@ use std::fs;
 
 use resetd::domain::keyring::{KeyState, MARGIN};
 use resetd::domain::policy::TenantName;
-use resetd::domain::rotation::{KeyRules, RotationError, Step, TAKE_UP};
+use resetd::domain::rotation::{Change, KeyRules, RotationError, Step, TAKE_UP};
 use resetd::key_admin::{Done, KeyAdminError, KeyFolder};
 use resetd::keystore::{Keystore, KeystoreError};
 use resetd_verify::{Algorithm, KeyId, Timestamp};
@@ -323,6 +323,18 @@ fn a_key_is_removed_when_its_last_token_has_expired_and_not_before() {
     assert_eq!(admin.state(&old), KeyState::Expired);
     assert!(admin.step(&Step::Prune).plan.destructive);
     assert_eq!(admin.states().len(), 1);
+}
+
+#[test]
+fn the_files_of_expired_keys_are_removed_oldest_first() {
+    let (mut admin, first) = Admin::with_active_key();
+    let second = admin.step(&add_in(0, true)).keys[0].kid.clone();
+    admin.now = admin.now.plus(10);
+    admin.step(&add_in(0, true));
+    admin.now = admin.now.plus(RETENTION);
+    let plan = admin.folder.plan(&Step::Prune, admin.now).unwrap();
+    let wanted = [first, second].map(|kid| Change::Remove { kid });
+    assert_eq!(plan.changes, wanted);
 }
 
 #[test]
