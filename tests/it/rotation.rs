@@ -358,6 +358,19 @@ fn a_plan_that_was_confirmed_is_not_carried_out_when_the_keys_changed_meanwhile(
 }
 
 #[test]
+fn a_plan_that_breaks_nothing_is_not_carried_out_when_it_would_break_something_now() {
+    let admin = Admin::new();
+    let confirmed = {
+        admin.folder.keystore().create().unwrap();
+        admin.folder.plan(&add_in(0, true), admin.now).unwrap()
+    };
+    assert!(!confirmed.destructive);
+    admin.generate();
+    let refused = admin.folder.carry_out(&add_in(0, true), None, Some(&confirmed), admin.now);
+    assert!(matches!(refused, Err(KeyAdminError::Changed)), "{refused:?}");
+}
+
+#[test]
 fn a_plan_that_was_confirmed_a_while_ago_is_carried_out_as_of_now() {
     let (mut admin, active) = Admin::with_active_key();
     let confirmed = admin.folder.plan(&revoke(&active), admin.now).unwrap();
