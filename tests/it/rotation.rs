@@ -371,6 +371,21 @@ fn a_plan_that_breaks_nothing_is_not_carried_out_when_it_would_break_something_n
 }
 
 #[test]
+fn no_more_is_done_than_was_confirmed() {
+    let (mut admin, _) = Admin::with_active_key();
+    let first = admin.generate();
+    let second = admin.generate();
+    admin.step(&retire(&first, false));
+    let confirmed = admin.folder.plan(&Step::Prune, admin.now).unwrap();
+    assert_eq!(confirmed.changes.len(), 1);
+    admin.step(&retire(&second, false));
+    admin.now = admin.now.plus(1);
+    let refused = admin.folder.carry_out(&Step::Prune, None, Some(&confirmed), admin.now);
+    assert!(matches!(refused, Err(KeyAdminError::Changed)), "{refused:?}");
+    assert_eq!(admin.states().len(), 3);
+}
+
+#[test]
 fn a_plan_that_was_confirmed_a_while_ago_is_carried_out_as_of_now() {
     let (mut admin, active) = Admin::with_active_key();
     let confirmed = admin.folder.plan(&revoke(&active), admin.now).unwrap();
