@@ -200,6 +200,7 @@ fn the_key_that_signs_is_retired_only_by_force() {
     let done = admin.step(&retire(&active, true));
     assert!(done.plan.destructive);
     assert!(done.plan.consequences[0].contains("no token is issued from"));
+    assert_eq!(admin.state(&active), KeyState::Active, "until every process has seen it");
     admin.now = admin.now.plus(TAKE_UP);
     assert_eq!(admin.state(&active), KeyState::Retired);
     let state = KeyState::Retired;
