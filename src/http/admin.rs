@@ -13,7 +13,7 @@ use resetd_verify::{Algorithm, Timestamp};
 use serde_json::json;
 
 use super::body::{JsonBody, JsonBodyOrNone, Members, text};
-use super::caller::ActingFor;
+use super::caller::{ActingFor, CalledBy};
 use super::observe::request_id;
 use super::problem::{InvalidField, Problem, ProblemKind};
 use crate::domain::rotation::{Change, Step, can_be_made};
@@ -72,7 +72,7 @@ pub(super) async fn export(
 /// `POST /admin/keys`
 pub(super) async fn generate(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     JsonBodyOrNone(body): JsonBodyOrNone,
 ) -> Result<Response, Problem> {
     let mut wish = Wish::of(&body)?;
@@ -83,13 +83,13 @@ pub(super) async fn generate(
         let algorithm = algorithm.unwrap_or(folder.rules().algorithm);
         Ok(Step::Add { algorithm, signs_in, force })
     };
-    carry_out(keys, tenant, step, dry_run).await
+    carry_out(keys, by, step, dry_run).await
 }
 
 /// `POST /admin/keys/import`
 pub(super) async fn import(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut wish = Wish::of(&body)?;
@@ -110,13 +110,13 @@ pub(super) async fn import(
             folder.carry_out(&step, Some(&source), None, now)
         }
     };
-    answer(keys.clone(), on_folder(keys, tenant, work).await?).await
+    change(keys, by, work).await
 }
 
 /// `POST /admin/keys/{kid}/activate`
 pub(super) async fn activate(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     kid: Kid,
     JsonBodyOrNone(body): JsonBodyOrNone,
 ) -> Result<Response, Problem> {
@@ -124,13 +124,13 @@ pub(super) async fn activate(
     let force = wish.force();
     let dry_run = wish.finish()?;
     let step = move |folder: &KeyFolder| Ok(Step::Activate { kid: folder.kid(&kid)?, force });
-    carry_out(keys, tenant, step, dry_run).await
+    carry_out(keys, by, step, dry_run).await
 }
 
 /// `POST /admin/keys/{kid}/retire`
 pub(super) async fn retire(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     kid: Kid,
     JsonBodyOrNone(body): JsonBodyOrNone,
 ) -> Result<Response, Problem> {
@@ -138,13 +138,13 @@ pub(super) async fn retire(
     let force = wish.force();
     let dry_run = wish.finish()?;
     let step = move |folder: &KeyFolder| Ok(Step::Retire { kid: folder.kid(&kid)?, force });
-    carry_out(keys, tenant, step, dry_run).await
+    carry_out(keys, by, step, dry_run).await
 }
 
 /// `POST /admin/keys/{kid}/revoke`
 pub(super) async fn revoke(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     kid: Kid,
     JsonBodyOrNone(body): JsonBodyOrNone,
 ) -> Result<Response, Problem> {
@@ -155,13 +155,13 @@ pub(super) async fn revoke(
         let algorithm = algorithm.unwrap_or(folder.rules().algorithm);
         Ok(Step::Revoke { kid: folder.kid(&kid)?, algorithm })
     };
-    carry_out(keys, tenant, step, dry_run).await
+    carry_out(keys, by, step, dry_run).await
 }
 
 /// `POST /admin/keys/rotate`
 pub(super) async fn rotate(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     JsonBodyOrNone(body): JsonBodyOrNone,
 ) -> Result<Response, Problem> {
     let mut wish = Wish::of(&body)?;
@@ -170,22 +170,22 @@ pub(super) async fn rotate(
     let step = move |folder: &KeyFolder| {
         Ok(Step::Rotate { algorithm: algorithm.unwrap_or(folder.rules().algorithm) })
     };
-    carry_out(keys, tenant, step, dry_run).await
+    carry_out(keys, by, step, dry_run).await
 }
 
 /// `POST /admin/keys/prune`
 pub(super) async fn prune(
     State(keys): State<RunningKeys>,
-    tenant: ActingFor,
+    by: CalledBy,
     JsonBodyOrNone(body): JsonBodyOrNone,
 ) -> Result<Response, Problem> {
     let dry_run = Wish::of(&body)?.finish()?;
-    carry_out(keys, tenant, |_: &KeyFolder| Ok(Step::Prune), dry_run).await
+    carry_out(keys, by, |_: &KeyFolder| Ok(Step::Prune), dry_run).await
 }
 
 async fn carry_out(
     keys: RunningKeys,
-    tenant: ActingFor,
+    by: CalledBy,
     step: impl FnOnce(&KeyFolder) -> Result<Step, KeyAdminError> + Send + 'static,
     dry_run: bool,
 ) -> Result<Response, Problem> {
@@ -197,31 +197,43 @@ async fn carry_out(
             folder.carry_out(&step, None, None, now)
         }
     };
-    answer(keys.clone(), on_folder(keys, tenant, work).await?).await
+    change(keys, by, work).await
 }
 
-/// What was done is in force in this process before it is answered.
-async fn answer(keys: RunningKeys, done: Done) -> Result<Response, Problem> {
-    if !done.dry_run {
-        log(&done);
-        on_disk(move || keys.reload()).await?;
-    }
+/// What was done is logged and in force in this process before it is answered, and also where nobody
+/// waits for the answer any more: a client that hangs up ends its handler, but no work on a folder.
+async fn change(
+    keys: RunningKeys,
+    by: CalledBy,
+    work: impl FnOnce(&KeyFolder, Timestamp) -> Result<Done, KeyAdminError> + Send + 'static,
+) -> Result<Response, Problem> {
+    let (running, tenant, request_id) = (keys.clone(), ActingFor(by.tenant.clone()), request_id());
+    let work = move |folder: &KeyFolder, now| {
+        let done = work(folder, now)?;
+        if !done.dry_run {
+            log(&done, &by, request_id.as_deref());
+            running.reload();
+        }
+        Ok(done)
+    };
+    let done = on_folder(keys, tenant, work).await?;
     let has_added = !done.dry_run && done.plan.adds();
     let status = if has_added { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(done)).into_response())
 }
 
-/// Who did it stands in the line of the request, under the same id.
-fn log(done: &Done) {
-    let request_id = request_id();
+/// Says by itself who did it: there is no line of the request where its client hung up.
+fn log(done: &Done, by: &CalledBy, request_id: Option<&str>) {
+    let (caller, tenant) = (by.caller.as_str(), by.tenant.policy().tenant.as_str());
     let breaks = done.plan.destructive;
     for change in &done.plan.changes {
         if let Change::Remove { kid } = change {
-            tracing::info!(request_id, %kid, "a key was removed");
+            tracing::info!(request_id, caller, tenant, %kid, "a key was removed");
         }
     }
     for key in &done.keys {
-        tracing::info!(request_id, kid = %key.kid, state = %key.state, breaks, "a key was changed");
+        let (kid, state) = (&key.kid, key.state);
+        tracing::info!(request_id, caller, tenant, %kid, %state, breaks, "a key was changed");
     }
 }
 

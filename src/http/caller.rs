@@ -10,24 +10,32 @@ use super::problem::{Problem, ProblemKind};
 use crate::domain::caller::{API_KEY_PREFIX, Caller, Scope};
 use crate::service::{Error, ResetService, Tenant};
 
-/// A caller that is known, and its tenant; travels in the response's extensions to the log.
+/// A caller that is known, and its tenant; travels in the request's extensions to the handler and in
+/// the response's to the log.
 #[derive(Clone, Debug)]
 pub(super) struct CalledBy {
     pub(super) caller: String,
     pub(super) tenant: Tenant,
 }
 
-/// The tenant that the caller acts for. It travels in the request's extensions, so a handler has no
-/// other tenant to mistake it for.
+impl<S: Sync> FromRequestParts<S> for CalledBy {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let called_by = parts.extensions.get::<Self>().cloned();
+        called_by.ok_or_else(|| Problem::new(ProblemKind::Internal))
+    }
+}
+
+/// The tenant that the caller acts for. A handler has no other tenant to mistake it for.
 #[derive(Clone, Debug)]
 pub(super) struct ActingFor(pub(super) Tenant);
 
 impl<S: Sync> FromRequestParts<S> for ActingFor {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let acting_for = parts.extensions.get::<Self>().cloned();
-        acting_for.ok_or_else(|| Problem::new(ProblemKind::Internal))
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        CalledBy::from_request_parts(parts, state).await.map(|by| Self(by.tenant))
     }
 }
 
@@ -41,13 +49,13 @@ pub(super) async fn require(
         Ok(known) => known,
         Err(problem) => return problem.into_response(),
     };
+    let called_by = CalledBy { caller: caller.name.clone(), tenant: tenant.clone() };
     let mut response = if caller.may(scope) {
-        request.extensions_mut().insert(ActingFor(tenant.clone()));
+        request.extensions_mut().insert(called_by.clone());
         next.run(request).await
     } else {
         Problem::new(ProblemKind::Forbidden).into_response()
     };
-    let called_by = CalledBy { caller: caller.name.clone(), tenant: tenant.clone() };
     response.extensions_mut().insert(called_by);
     response
 }

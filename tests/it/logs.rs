@@ -1,5 +1,7 @@
 //! What the log says, and what it must never say.
 
+mod keys;
+
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
