@@ -1,5 +1,9 @@
 //! Keys over HTTP: what each step answers, what is refused, and that no private half gets out.
 
+mod reads;
+mod refusals;
+mod steps;
+
 use std::collections::BTreeMap;
 use std::fs;
 
