@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use axum::body::Body;
 use axum::http::StatusCode;
 use resetd::domain::keyring::Keyring;
+use resetd::domain::time::to_rfc3339;
 use resetd_verify::Algorithm;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{OPEN, issue_with, send};
 use crate::app::{AUDIENCE, ISSUER, TestApp};
@@ -80,6 +81,42 @@ async fn health_tells_anyone_how_it_is_and_nothing_else() {
         let answer = send(&app, "GET", path, &[], Body::empty()).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, wanted));
     }
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_leaves_it_ready_and_is_told_to_anyone() {
+    let app = TestApp::start_with(|options| options.rotate_every = Some(86_400));
+    let due = app.now().plus(86_400 - 10);
+    let ready = |age: u64, failing: bool, failure: Value, faults: u64| {
+        json!({
+            "status": "ready",
+            "keys": {
+                "activeKeyAgeSeconds": age,
+                "nextRotation": to_rfc3339(due),
+                "rotationFailing": failing,
+                "lastRotationFailure": failure,
+                "faultyFiles": faults,
+            },
+        })
+    };
+    let told = async || send(&app, "GET", "/health/ready", &[], Body::empty()).await.json();
+    assert_eq!(told().await, ready(10, false, Value::Null, 0));
+    crate::vectors::write_key(&app.keystore.directory().join("broken.jwk"), b"{");
+    app.running.reload();
+    assert_eq!(told().await, ready(10, false, Value::Null, 1));
+    app.clock.set(due);
+    app.running.rotate_due();
+    let failure = json!(to_rfc3339(due));
+    assert_eq!(told().await, ready(86_400, true, failure.clone(), 1));
+
+    // Mended, it is published first, as ever, and takes over six minutes late.
+    std::fs::remove_file(app.keystore.directory().join("broken.jwk")).unwrap();
+    app.clock.advance(60);
+    app.running.reload();
+    app.running.rotate_due();
+    let mut mended = ready(86_460, false, failure, 0);
+    mended["keys"]["nextRotation"] = json!(to_rfc3339(due.plus(60 + 360)));
+    assert_eq!(told().await, mended);
 }
 
 #[tokio::test]
