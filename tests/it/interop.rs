@@ -2,6 +2,7 @@
 //! its tokens. Below them, the rules of the wire that other verifiers were found to need.
 
 mod keys;
+mod metrics;
 mod tools;
 
 use std::collections::BTreeSet;

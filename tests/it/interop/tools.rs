@@ -1,4 +1,4 @@
-//! `PyJWT` and jose, installed once per target directory by the first test that needs them.
+//! `PyJWT`, jose and others, installed once per target directory by the first test that needs them.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PYTHON_PACKAGES: [&str; 2] = ["pyjwt[crypto]==2.15.1", "cryptography==50.0.2"];
+const PYTHON_PACKAGES: [&str; 3] =
+    ["pyjwt[crypto]==2.15.1", "cryptography==50.0.2", "prometheus-client==0.26.0"];
 const NODE_PACKAGES: [&str; 1] = ["jose@6.2.18"];
 
 const GET_PYTHON: &str =
@@ -42,6 +43,11 @@ impl Tools {
     /// Python with cryptography, to run `keys.py`.
     pub(super) fn cryptography(&self) -> Command {
         self.python(include_str!("keys.py"))
+    }
+
+    /// Python with prometheus-client, to run `metrics.py`.
+    pub(super) fn prometheus(&self) -> Command {
+        self.python(include_str!("metrics.py"))
     }
 
     fn python(&self, script: &str) -> Command {
