@@ -71,6 +71,7 @@ fn each_change_of_a_key_is_logged_with_who_did_it_and_for_which_tenant() {
     step(&server, OPS, &path, &json!({ "dryRun": true }));
     step(&server, OPS, &path, &json!({}));
     step(&server, OPS, &path, &json!({}));
+    step(&server, OPS, "/prune", &json!({ "dryRun": true }));
     step(&server, OPS, "/prune", &json!({}));
     let (made, other) = (kid(&made), kid(&other));
     let changed = "a key was changed";

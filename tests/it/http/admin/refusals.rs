@@ -125,6 +125,15 @@ async fn nothing_is_imported_or_activated_beside_a_faulty_file() {
 }
 
 #[tokio::test]
+async fn a_dry_run_says_too_that_a_key_is_there_already() {
+    let app = TestApp::start();
+    let key = fixture("p256.pkcs8.pem");
+    step(&app, "/import", json!({ "key": key })).await;
+    let answer = step(&app, "/import", json!({ "key": key, "dryRun": true })).await;
+    answer.assert_problem(409, "key_exists");
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_no_key() {
     let app = TestApp::start();
     let before = files(&app);
