@@ -144,9 +144,7 @@ impl KeyFolder {
         confirmed: Option<&Plan>,
         now: Timestamp,
     ) -> Result<Done, KeyAdminError> {
-        if let Some(source) = source {
-            self.check_source(source)?;
-        }
+        let step = &self.for_source(step, source)?;
         if step.makes_folder() {
             self.keystore.create()?;
         }
@@ -173,16 +171,17 @@ impl KeyFolder {
         source: Option<&Source<'_>>,
         now: Timestamp,
     ) -> Result<Done, KeyAdminError> {
-        let plan = self.plan(step, now)?;
-        if let Some(source) = source {
-            self.check_source(source)?;
-        }
+        let plan = self.plan(&self.for_source(step, source)?, now)?;
         Ok(Done { dry_run: true, plan, keys: Vec::new() })
     }
 
-    /// Before anything else: what cannot be used is the fault of who brought it, not of the folder.
-    fn check_source(&self, source: &Source<'_>) -> Result<(), KeyAdminError> {
-        let kid = self.keystore.read_import(source).map_err(KeyAdminError::Import)?;
+    /// The same step for the key that is brought along. This comes before anything else: what cannot be
+    /// used is the fault of who brought it, not of the folder.
+    fn for_source(&self, step: &Step, source: Option<&Source<'_>>) -> Result<Step, KeyAdminError> {
+        let Some(source) = source else {
+            return Ok(step.clone());
+        };
+        let (kid, algorithm) = self.keystore.read_import(source).map_err(KeyAdminError::Import)?;
         let known = match self.keystore.read() {
             Err(KeystoreError::NoFolder { .. }) => Keyring::default(),
             contents => contents?.keyring,
@@ -191,6 +190,6 @@ impl KeyFolder {
             let path = self.keystore.directory().into();
             return Err(KeystoreError::AlreadyThere { path, kid }.into());
         }
-        Ok(())
+        Ok(step.with_algorithm(algorithm))
     }
 }

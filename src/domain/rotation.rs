@@ -80,6 +80,21 @@ pub enum Step {
 }
 
 impl Step {
+    /// The same step for a key of this algorithm.
+    #[must_use]
+    pub fn with_algorithm(&self, algorithm: Algorithm) -> Self {
+        match self {
+            Self::Add { signs_in, force, .. } => {
+                Self::Add { algorithm, signs_in: *signs_in, force: *force }
+            }
+            Self::Activate { .. }
+            | Self::Retire { .. }
+            | Self::Revoke { .. }
+            | Self::Rotate { .. }
+            | Self::Prune => self.clone(),
+        }
+    }
+
     /// Whether a folder that is not there is made for it. For any other step it is a mistyped name.
     pub fn makes_folder(&self) -> bool {
         matches!(self, Self::Add { .. })

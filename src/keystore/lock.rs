@@ -119,14 +119,14 @@ impl<'k> Locked<'k> {
 }
 
 impl Keystore {
-    /// The name of a key that is brought along: nothing is written.
+    /// The name and the algorithm of a key that is brought along: nothing is written.
     ///
     /// # Errors
     /// [`KeystoreError`] says what is wrong with it.
-    pub fn read_import(&self, source: &Source<'_>) -> Result<KeyId, KeystoreError> {
-        let never = Timestamp::from_seconds(0);
-        let (kid, _) = import::read(source, &KeyTimes::new(never, never), &Passphrases::none())?;
-        Ok(kid)
+    pub fn read_import(&self, source: &Source<'_>) -> Result<(KeyId, Algorithm), KeystoreError> {
+        let (never, clear) = (Timestamp::from_seconds(0), Passphrases::none());
+        let (kid, text) = import::read(source, &KeyTimes::new(never, never), &clear)?;
+        Ok((kid, jwk::parse(source.name, &text, &clear)?.public().algorithm()))
     }
 
     /// The text of a key's file that could be added: nothing is written.

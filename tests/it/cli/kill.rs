@@ -156,7 +156,8 @@ fn kill_at_many_moments(command: &[&str], prepare: impl Fn(&Path)) {
         kill(Moment::AfterStart(took * turn / (KILLS / 2)));
         kill(Moment::AfterLock(took / 2 * turn / (KILLS / 2)));
     }
-    assert!(!kill(Moment::AfterStart(Duration::ZERO)), "it was not killed at all");
+    let came_early = || !kill(Moment::AfterStart(Duration::ZERO));
+    assert!((0..100).any(|_| came_early()), "it was always over before it could be killed");
     let mut delay = took;
     while !kill(Moment::AfterStart(delay)) {
         delay *= 2;

@@ -176,16 +176,42 @@ fn at_a_terminal_it_does_not_ask_where_nothing_is_lost() {
     assert!(!said.contains("go on?"), "{said}");
 }
 
+#[test]
+fn what_changed_while_it_asked_is_not_done() {
+    let folder = folder();
+    let between = format!("'{}' keys generate >/dev/null 2>&1", env!("CARGO_BIN_EXE_resetd"));
+    let revoke = ["keys", "revoke", KEY];
+    let said = at_terminal_with(folder.path(), &revoke, "y\n", &between, 2);
+    assert!(said.contains("the keys were changed meanwhile, so nothing was done"), "{said}");
+    let states = states(folder.path());
+    assert_eq!(states.iter().filter(|(_, state)| state == "revoked").count(), 0);
+    assert_eq!(states.len(), 2);
+}
+
 /// Runs it at a terminal of its own; an empty answer is the end of input.
 fn at_terminal(folder: &Path, arguments: &[&str], answer: &str, code: i32) -> String {
+    at_terminal_with(folder, arguments, answer, "", code)
+}
+
+/// With a command that is run between the question and the answer.
+fn at_terminal_with(
+    folder: &Path,
+    arguments: &[&str],
+    answer: &str,
+    between: &str,
+    code: i32,
+) -> String {
     let script = r#"
 import os, pty, sys
-answer, command = sys.argv[1].encode(), sys.argv[2:]
+answer, between, command = sys.argv[1].encode(), sys.argv[2], sys.argv[3:]
 process, terminal = pty.fork()
 if process == 0:
     os.execv(command[0], command)
-os.write(terminal, answer or b"\x04")
 said = b""
+while between and b"go on?" not in said:
+    said += os.read(terminal, 4096)
+os.system(between or "true")
+os.write(terminal, answer or b"\x04")
 while True:
     try:
         piece = os.read(terminal, 4096)
@@ -200,7 +226,7 @@ sys.exit(os.waitstatus_to_exitcode(status))
 "#;
     let mut command = Command::new("timeout");
     command
-        .args([&PATIENCE.as_secs().to_string(), "python3", "-c", script, answer])
+        .args([&PATIENCE.as_secs().to_string(), "python3", "-c", script, answer, between])
         .arg(env!("CARGO_BIN_EXE_resetd"))
         .args(arguments)
         .current_dir(folder)
@@ -226,6 +252,7 @@ fn every_form_of_a_private_key_is_imported_and_signs() {
         let command = [&["import", &file, "-o", "json"], more].concat();
         let done = keys(folder.path(), &command, 0).json();
         assert_eq!(done["keys"][0]["algorithm"], alg, "{file}");
+        assert_eq!(done["changes"][0]["algorithm"], alg, "{file}");
         let server = Server::start_in(folder, "", &[]);
         let token = issue(&server, "alice");
         let kid = tell(server.client().args(["inspect", &token, "-o", "json"]), 0).json();

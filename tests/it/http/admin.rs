@@ -318,6 +318,9 @@ async fn a_key_that_was_revoked_does_not_come_back() {
     let key = json!({ "key": fixture("p256.pkcs8.pem") });
     let kid = step(&app, "/import", key.clone()).await.json()["keys"][0]["kid"].clone();
     step(&app, "/import", key.clone()).await.assert_problem(409, "key_exists");
+    let mut dry = key.clone();
+    dry["dryRun"] = true.into();
+    step(&app, "/import", dry).await.assert_problem(409, "key_exists");
     let revoke = format!("/{}/revoke", kid.as_str().unwrap());
     assert_eq!(step(&app, &revoke, json!({})).await.status, StatusCode::OK);
     step(&app, "/import", key).await.assert_problem(409, "key_exists");

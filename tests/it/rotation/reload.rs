@@ -105,6 +105,18 @@ async fn a_faulty_file_leaves_the_keys_as_they_are_until_it_is_mended_and_is_nam
     }
 }
 
+#[test]
+fn a_fault_is_over_when_its_file_is_gone_though_nothing_else_changed() {
+    let app = TestApp::start();
+    let broken = app.keystore.directory().join("broken.jwk");
+    write(&broken, b"{", 0o600);
+    app.running.reload();
+    assert_eq!(health(&app).faults.len(), 1);
+    fs::remove_file(&broken).unwrap();
+    app.running.reload();
+    assert!(health(&app).faults.is_empty());
+}
+
 type Fault = (&'static str, fn(&Path, &Path));
 
 const FAULTS: [Fault; 5] = [
@@ -234,4 +246,18 @@ fn change(path: &Path, members: &[(String, serde_json::Value)]) {
 
 fn health(app: &TestApp) -> KeyHealth {
     app.running.health().remove(0)
+}
+
+#[test]
+fn of_several_processes_that_start_on_an_empty_folder_exactly_one_makes_the_first_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let keystore = Keystore::new(folder.path(), 900);
+        keystore.generate_first(RULES.algorithm, super::START).unwrap()
+    };
+    let made = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+        starts.into_iter().filter_map(|start| start.join().unwrap()).count()
+    });
+    assert_eq!(made, 1);
 }
