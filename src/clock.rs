@@ -33,6 +33,13 @@ impl SystemClock {
         Self(Mutex::new(Steady { time: wall_clock(), at: Instant::now() }))
     }
 
+    /// Starts from the machine's clock, or from this time if that is later: what was written down at a
+    /// time is not before it.
+    pub fn not_before(floor: Timestamp) -> Self {
+        let time = wall_clock().max(Duration::from_secs(floor.seconds()));
+        Self(Mutex::new(Steady { time, at: Instant::now() }))
+    }
+
     fn read(&self) -> (Duration, Duration) {
         let wall = wall_clock();
         let mut steady = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -89,9 +89,22 @@ pub struct Log {
     pub format: LogFormat,
 }
 
+/// What is known of spent and revoked tokens after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// All of it: it is written to disk before it is answered.
+    Journal,
+    /// Nothing, so tokens issued before the start are refused.
+    Guard,
+}
+
 /// Marks of spent tokens.
 #[derive(Clone, Debug)]
 pub struct State {
+    /// Whether they survive a restart.
+    pub durability: Durability,
+    /// Whether the folder may be older than what was done last, because it was restored.
+    pub after_restore: bool,
     /// Where state is kept.
     pub directory: PathBuf,
     /// Marks at which no more tokens are issued.

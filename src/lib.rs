@@ -21,6 +21,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod journal;
 pub mod key_admin;
 pub mod keystore;
 pub mod random;

@@ -9,21 +9,23 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use resetd_verify::KeyId;
+use resetd_verify::{KeyId, Timestamp};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Tenant as TenantConfig};
+use crate::config::{Config, Durability, Tenant as TenantConfig};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
 use crate::http::{Door, Limits, router};
+use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
 use crate::random::{NoRandomness, Random};
+use crate::revocation::Revocations;
 use crate::service::{Error, Parts, ResetService, TenantParts};
 use housekeeping::keep_house;
 
@@ -60,6 +62,9 @@ pub enum ServeError {
     /// What should encrypt the keys is no passphrase.
     #[error("keys.passphrase_file or RESETD_KEYS_PASSPHRASE: {0}")]
     Passphrase(#[from] PassphraseError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The service cannot be put together.
     #[error(transparent)]
     Service(#[from] Error),
@@ -98,14 +103,14 @@ pub async fn serve(
         Some(address) => Some(listen(address).await?),
     };
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let config = config.listening_on(address);
-    let Opened { tenants, folders, first_keys } = open_folders(&config, clock.as_ref())?;
+    let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
+    let (revocations, clock) = revocations(&config).await?;
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let service = ResetService::new(Parts {
         tenants,
         callers,
-        capacity: config.state.capacity,
+        revocations,
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
     })?;
@@ -150,6 +155,45 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
     Ok((listener, address))
 }
 
+/// What was spent and revoked, and a clock that is not behind it.
+async fn revocations(config: &Config) -> Result<(Revocations, Arc<dyn Clock>), ServeError> {
+    let (state, clock) = (&config.state, SystemClock::new());
+    if state.durability == Durability::Guard {
+        return Ok((Revocations::guarding(clock.now(), state.capacity), Arc::new(clock)));
+    }
+    let folder = StateFolder::open(&state.directory, Random::new().bytes()?)?;
+    let recovered = folder.recover(clock.now())?;
+    report(&recovered);
+    let clock = SystemClock::not_before(recovered.high_water);
+    let is_unknown = folder.is_new() || state.after_restore;
+    let (now, acceptance) = (clock.now(), longest_acceptance(config));
+    let revocations = Revocations::journalled(folder, &recovered, now, state.capacity);
+    // What was read back is not the last batch from here on, so damage to it is told from a torn end.
+    revocations.tick(now);
+    if is_unknown {
+        revocations.forget_before(now, acceptance).wait().await.map_err(Error::from)?;
+        tracing::info!("what was spent before is not known: older tokens are refused");
+    }
+    Ok((revocations, Arc::new(clock)))
+}
+
+fn report(recovered: &Recovered) {
+    for Cut { path, at, bytes } in &recovered.cuts {
+        tracing::warn!(
+            file = %path.display(), at, bytes,
+            "the end of the journal was torn and is cut off; nobody was told of what stood there"
+        );
+    }
+    if !recovered.events.is_empty() {
+        tracing::info!(events = recovered.events.len(), "the journal is read");
+    }
+}
+
+fn longest_acceptance(config: &Config) -> u64 {
+    let acceptances = config.tenants.iter().map(|tenant| tenant.policy.longest_acceptance());
+    acceptances.max().unwrap_or_default()
+}
+
 /// The folder of a tenant's keys, with what decrypts them and the rules for them.
 ///
 /// # Errors
@@ -180,7 +224,7 @@ struct Opened {
 }
 
 /// The keys of each tenant, the default one first. An empty folder gets its first key.
-fn open_folders(config: &Config, clock: &dyn Clock) -> Result<Opened, ServeError> {
+fn open_folders(config: &Config, now: Timestamp) -> Result<Opened, ServeError> {
     let mut opened = Opened::default();
     for tenant in &config.tenants {
         let folder = key_folder(config, tenant)?;
@@ -191,7 +235,7 @@ fn open_folders(config: &Config, clock: &dyn Clock) -> Result<Opened, ServeError
             keystore.create()?;
             keystore.close_if_empty()?;
         }
-        let first_key = keystore.generate_first(tenant.keys.algorithm, clock.now())?;
+        let first_key = keystore.generate_first(tenant.keys.algorithm, now)?;
         opened.first_keys.extend(first_key.map(|kid| (kid, tenant.keys.directory.clone())));
         let (keyring, fingerprint) = folder.take()?;
         opened.tenants.push(TenantParts { policy, keyring });

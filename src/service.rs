@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::domain::caller::{Caller, Callers};
 use crate::domain::keyring::Keyring;
 use crate::domain::policy::{Policy, TenantName};
+use crate::journal::{Health, Unwritten};
 use crate::random::Random;
 use crate::revocation::Revocations;
 
@@ -48,12 +49,23 @@ pub struct Parts {
     pub tenants: Vec<TenantParts>,
     /// Who may call.
     pub callers: Callers,
-    /// Marks at which no more tokens are issued.
-    pub capacity: u64,
+    /// What is spent and revoked.
+    pub revocations: Revocations,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Longest time in seconds that verifiers may keep the key set.
     pub jwks_max_age: u64,
+}
+
+/// How much is remembered of spent, revoked and replaced tokens.
+#[derive(Clone, Copy, Debug)]
+pub struct Remembered {
+    /// Marks and cut-offs.
+    pub count: u64,
+    /// At so many no more tokens are issued.
+    pub capacity: u64,
+    /// Whether what is decided can be made to last.
+    pub journal: Health,
 }
 
 /// What one tenant is made of.
@@ -66,7 +78,7 @@ pub struct TenantParts {
 }
 
 impl ResetService {
-    /// Puts the parts together. Tokens issued before this moment are refused.
+    /// Puts the parts together.
     ///
     /// # Errors
     /// [`Error::Keys`] when the keys of a tenant contradict each other.
@@ -74,7 +86,7 @@ impl ResetService {
         let first = parts.tenants.first();
         let shared = Arc::new(Shared {
             base_url: first.map(|tenant| tenant.policy.issuer.clone()).unwrap_or_default(),
-            revocations: Revocations::new(parts.clock.now(), parts.capacity),
+            revocations: parts.revocations,
             clock: parts.clock,
             random: Random::new(),
             jwks_max_age: parts.jwks_max_age,
@@ -110,8 +122,14 @@ impl ResetService {
     /// Whether tokens can be issued and redeemed for every tenant, and are good elsewhere.
     ///
     /// # Errors
-    /// What stands in the way: [`Error::ClockBehind`], [`Error::NoActiveKey`], [`Error::Keys`].
+    /// What stands in the way: [`Error::ClockBehind`], [`Error::Unwritten`], [`Error::NoActiveKey`],
+    /// [`Error::Keys`].
     pub fn readiness(&self) -> Result<(), Error> {
+        match self.0.shared.revocations.health() {
+            Health::Well => {}
+            Health::Full => return Err(Unwritten::Full.into()),
+            Health::Failed => return Err(Unwritten::Failed.into()),
+        }
         let lag = self.clock_lag();
         if lag > MAX_LEEWAY {
             return Err(Error::ClockBehind { lag });
@@ -119,9 +137,21 @@ impl ResetService {
         self.tenants().try_for_each(|tenant| tenant.active_key().map(drop))
     }
 
-    /// Gives back the memory of marks that have expired.
+    /// How much of what may be remembered is.
+    pub fn remembered(&self) -> Remembered {
+        let Shared { revocations, .. } = &*self.0.shared;
+        let (count, capacity) = (revocations.count(), revocations.capacity());
+        Remembered { count, capacity, journal: revocations.health() }
+    }
+
+    /// Gives back the memory and the disk of what has expired.
     pub fn tidy(&self) {
-        self.0.shared.revocations.tidy();
+        self.0.shared.revocations.tidy(self.0.shared.clock.now());
+    }
+
+    /// Writes down that time went on, so that it does not go back behind this after a restart.
+    pub fn tick(&self) {
+        self.0.shared.revocations.tick(self.0.shared.clock.now());
     }
 
     /// Seconds by which the machine's clock was set back; while it lags, time goes on from where it

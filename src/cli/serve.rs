@@ -20,20 +20,28 @@ pub(super) struct Args {
     /// Folder of state
     #[arg(long, value_name = "DIR")]
     state: Option<String>,
+    /// The folder of state was restored from a backup: refuse all tokens issued before this start,
+    /// since what was spent after the backup is not known
+    #[arg(long)]
+    after_restore: bool,
 }
 
 pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
-    let config = settings.config(&[
+    let mut config = settings.config(&[
         ("--listen", "server.listen", args.listen.as_deref()),
         ("--keys", "keys.directory", args.keys.as_deref()),
         ("--state", "state.directory", args.state.as_deref()),
     ])?;
+    config.state.after_restore = args.after_restore;
     start_log(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     runtime.block_on(async {
+        // A file that may not grow further is an error of that write, not the end of the server.
+        let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+        let _kept = signal(too_large).context("cannot take signals")?;
         // Before anything listens, so that no signal is missed.
         let stop = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let [Ok(terminate), Ok(interrupt)] = stop else { anyhow::bail!("cannot take signals") };
@@ -54,6 +62,8 @@ fn start_log(log: Log) {
     let builder = tracing_subscriber::fmt()
         .with_max_level(log.level)
         .with_target(false)
+        // Told of on the same stream, a line that cannot be written would end its request.
+        .log_internal_errors(false)
         .with_ansi(is_terminal && std::env::var_os("NO_COLOR").is_none())
         .with_writer(io::stderr);
     let is_pretty = match log.format {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::raw::RawConfig;
-use super::{ConfigError, Layers, Log, LogFormat, Server, State};
+use super::{ConfigError, Durability, Layers, Log, LogFormat, Server, State};
 
 /// Turns raw values into valid ones, and knows where each came from.
 pub(super) struct Check<'l> {
@@ -125,11 +125,17 @@ impl Check<'_> {
     }
 
     pub(super) fn state(&self, raw: &RawConfig) -> Result<State, ConfigError> {
-        if raw.state.durability != "guard" {
-            let problem = format!("wanted \"guard\", found {:?}", raw.state.durability);
-            return self.refuse("state.durability", problem);
-        }
+        let durability = match raw.state.durability.as_str() {
+            "journal" => Durability::Journal,
+            "guard" => Durability::Guard,
+            other => {
+                let problem = format!("wanted \"journal\" or \"guard\", found {other:?}");
+                return self.refuse("state.durability", problem);
+            }
+        };
         Ok(State {
+            durability,
+            after_restore: false,
             directory: self.directory("state.directory", &raw.state.directory)?,
             capacity: self.within("state.capacity", raw.state.capacity, 1..=1_000_000_000)?,
         })

@@ -29,7 +29,7 @@ pub(super) async fn issue(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let request = read_issue_request(&body)?;
-    let issued = tenant.issue(&request)?;
+    let issued = tenant.issue(&request).await?;
     let resource = PasswordToken::new(&tenant, issued.token.expose(), &issued.claims);
     let location = [(header::LOCATION, resource.links[0].href.clone())];
     let about = Extension(AboutToken(issued.claims.jti));
@@ -52,7 +52,7 @@ pub(super) async fn delete(
     ActingFor(tenant): ActingFor,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let claims = tenant.revoke(&token_in(token)?)?;
+    let claims = tenant.revoke(&token_in(token)?).await?;
     Ok((StatusCode::NO_CONTENT, Extension(AboutToken(claims.jti))).into_response())
 }
 
@@ -68,6 +68,7 @@ pub(super) async fn redeem(
     let token = members.finish(token)?;
     let redemption = tenant
         .redeem(&token, credential_id.as_ref())
+        .await
         .map_err(|error| Problem::from(error).on_redeeming())?;
     let about = Extension(AboutToken(redemption.claims.jti));
     let resource = Redeemed::new(redemption.claims, redemption.redeemed_at);
@@ -96,7 +97,7 @@ pub(super) async fn revoke(
         }
     };
     let revocation = members.finish(revocation)?;
-    let applied = tenant.apply(&revocation)?;
+    let applied = tenant.apply(&revocation).await?;
     let before = applied.before.map(to_rfc3339);
     let about = applied.token_id.map(|jti| Extension(AboutToken(jti)));
     let resource = Revoked { revoked: kind(&revocation), before };

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -13,7 +14,9 @@ use resetd_verify::Timestamp;
 
 use super::problem::{Problem, ProblemKind};
 use crate::domain::keyring::KeyState;
+use crate::journal::Health;
 use crate::key_admin::{KeyHealth, RunningKeys};
+use crate::service::{Remembered, ResetService};
 
 /// The most faulty files that are named; the rest is counted.
 const MAX_NAMED_FAULTS: usize = 16;
@@ -25,6 +28,7 @@ type Gauges = Family<Labels, Gauge>;
 pub(super) async fn metrics(State(keys): State<RunningKeys>) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("resetd");
     register(&mut registry, &keys.health());
+    register_tokens(&mut registry, keys.service());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::new(ProblemKind::Internal))?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +57,23 @@ fn register(registry: &mut Registry, health: &[KeyHealth]) {
     let help = "Files that keep changed keys from being taken up";
     registry.register("key_folder_faults", help, per_tenant(|it| Some(it.faults.len() as u64)));
     registry.register("key_file_faulty", "1 for each such file, by name", gauges(by_file(health)));
+}
+
+fn register_tokens(registry: &mut Registry, service: &ResetService) {
+    let reuses = Family::<Labels, Counter>::default();
+    for tenant in service.tenants() {
+        let labels = vec![("tenant", tenant.policy().tenant.to_string())];
+        reuses.get_or_create(&labels).inc_by(tenant.reuses());
+    }
+    registry.register("token_reuses", "Spent tokens that were presented again", reuses);
+    let alone = |value: u64| gauges(vec![(Vec::new(), value)]);
+    let Remembered { count, capacity, journal } = service.remembered();
+    let help = "Spent, revoked and replaced tokens that are remembered";
+    registry.register("remembered", help, alone(count));
+    let help = "How many may be remembered before no more tokens are issued";
+    registry.register("remembered_limit", help, alone(capacity));
+    let failing = alone(u64::from(journal != Health::Well));
+    registry.register("journal_failing", "1 if the journal is full or failed", failing);
 }
 
 fn tenant(health: &KeyHealth) -> (&'static str, String) {

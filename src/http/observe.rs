@@ -112,6 +112,7 @@ fn token_of(error: &Error) -> Option<TokenId> {
         | Error::Full { .. }
         | Error::NoActiveKey { .. }
         | Error::ClockBehind { .. }
+        | Error::Unwritten(_)
         | Error::Keys(_)
         | Error::NoRandomness(_)
         | Error::SigningFailed => None,

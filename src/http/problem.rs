@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::observe::request_id;
 use crate::domain::policy::PolicyError;
 use crate::domain::rotation::RotationError;
+use crate::journal::Unwritten;
 use crate::key_admin::{KeyAdminError, KeystoreError};
 use crate::service::{Error, TokenError};
 
@@ -124,6 +125,10 @@ problems! {
         "As much is remembered of spent, revoked and replaced tokens as state.capacity allows. Redeeming and revoking go on. Try again later.";
     NoActiveKey "no_active_key" SERVICE_UNAVAILABLE "No key can sign"
         "An administrator must make one: resetd keys generate.";
+    JournalFull "journal_full" SERVICE_UNAVAILABLE "The journal cannot grow"
+        "The disk is full, so nothing was done. Checking goes on. Make room and try again: no restart is needed.";
+    JournalFailed "journal_failed" SERVICE_UNAVAILABLE "The journal failed"
+        "What was asked for may or may not have been done. An administrator must mend the disk and restart the service.";
     ClockBehind "clock_behind" SERVICE_UNAVAILABLE "The machine's clock was set back"
         "Tokens go on being issued and spent, and other machines may find them too new. If the clock is right now, restart.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong here"
@@ -240,6 +245,8 @@ impl From<Error> for Problem {
             Error::Full { .. } => ProblemKind::Full,
             Error::NoActiveKey { .. } => ProblemKind::NoActiveKey,
             Error::ClockBehind { .. } => ProblemKind::ClockBehind,
+            Error::Unwritten(Unwritten::Full) => ProblemKind::JournalFull,
+            Error::Unwritten(Unwritten::Failed) => ProblemKind::JournalFailed,
             Error::Keys(_) | Error::NoRandomness(_) | Error::SigningFailed => ProblemKind::Internal,
         };
         let mut problem = Self::new(kind);

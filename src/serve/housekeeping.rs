@@ -2,12 +2,13 @@
 //! have expired, the machine's clock.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
 use crate::key_admin::RunningKeys;
+use crate::service::Remembered;
 
 /// How often everything is looked at. It bounds how late a change is seen where the file system does
 /// not tell of it, as on network mounts.
@@ -15,11 +16,15 @@ const PERIOD: Duration = Duration::from_millis(500);
 /// How long after word of a change its folder is read, so that a file copied there is whole by then.
 const SETTLE: Duration = Duration::from_millis(50);
 
+/// How often the journal learns that time went on when nothing else happens.
+const TICK: Duration = Duration::from_secs(60);
+
 /// Looks after all of it for as long as the server runs.
 pub(super) async fn keep_house(keys: RunningKeys) {
     let wake = Arc::new(Notify::new());
     let _watcher = watch(&keys, &wake);
-    let mut lagging = false;
+    let (mut lagging, mut filling) = (false, false);
+    let mut ticked = Instant::now();
     loop {
         tokio::select! {
             () = tokio::time::sleep(PERIOD) => {}
@@ -27,6 +32,11 @@ pub(super) async fn keep_house(keys: RunningKeys) {
         }
         let service = keys.service();
         lagging = report_lag(service.clock_lag(), lagging);
+        filling = report_filling(service.remembered(), filling);
+        if ticked.elapsed() >= TICK {
+            ticked = Instant::now();
+            service.tick();
+        }
         let keys = keys.clone();
         let work = move || {
             keys.service().tidy();
@@ -55,6 +65,20 @@ fn watch(keys: &RunningKeys, wake: &Arc<Notify>) -> Option<RecommendedWatcher> {
         Ok(watcher)
     });
     watcher.inspect_err(|error| tracing::info!(%error, "the keys are watched by looking")).ok()
+}
+
+/// Well before nothing more is issued.
+fn report_filling(remembered: Remembered, filling: bool) -> bool {
+    let Remembered { count, capacity, .. } = remembered;
+    let is_filling = count >= capacity / 5 * 4;
+    if is_filling && !filling {
+        tracing::warn!(
+            count,
+            capacity,
+            "nearly as much is remembered as state.capacity allows; at that no more tokens are issued"
+        );
+    }
+    is_filling
 }
 
 fn report_lag(lag: u64, lagging: bool) -> bool {

@@ -4,6 +4,7 @@ use resetd_verify::{Claims, JwksError, Timestamp, TokenId, VerifyError};
 
 use crate::domain::issue::IssueError;
 use crate::domain::policy::{PolicyError, TenantName};
+use crate::journal::Unwritten;
 use crate::random::NoRandomness;
 use crate::revocation::Refusal;
 
@@ -48,6 +49,9 @@ pub enum Error {
     /// The keys contradict each other.
     #[error(transparent)]
     Keys(#[from] JwksError),
+    /// What was decided could not be made to last, so it is not answered as done.
+    #[error(transparent)]
+    Unwritten(#[from] Unwritten),
     /// The system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),

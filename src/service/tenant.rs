@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, Verifier, VerifyError};
@@ -12,6 +13,7 @@ use crate::domain::identifier::{CredentialId, Username};
 use crate::domain::issue::{self, IssueRequest, IssuedToken};
 use crate::domain::keyring::{Key, Keyring, Snapshot};
 use crate::domain::policy::{Policy, PolicyError};
+use crate::revocation::Refusal;
 
 /// Issues, checks, redeems and revokes the tokens of one tenant, and knows nothing of any other's.
 /// Cheap to clone; all clones are one.
@@ -22,6 +24,8 @@ struct Inner {
     policy: Policy,
     verifier: Verifier,
     keys: ArcSwap<Keys>,
+    /// How often a spent token was presented again.
+    reuses: AtomicU64,
     shared: Arc<Shared>,
 }
 
@@ -93,6 +97,7 @@ impl Tenant {
             verifier: parts.policy.verifier(),
             policy: parts.policy,
             keys: ArcSwap::from_pointee(keys),
+            reuses: AtomicU64::new(0),
             shared,
         })))
     }
@@ -100,18 +105,19 @@ impl Tenant {
     /// Signs a token.
     ///
     /// # Errors
-    /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`].
-    pub fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
+    /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`],
+    /// [`Error::Unwritten`].
+    pub async fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let Shared { revocations, random, .. } = &**shared;
-        if revocations.is_full() {
+        let now = self.now();
+        if revocations.is_full(now) {
             return Err(Error::Full { retry_after: policy.lifetime.min });
         }
-        let now = self.now();
         let keys = self.keys(now)?;
         let key = keys.snapshot.active.as_deref().ok_or_else(|| self.no_active_key())?;
         let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
-        revocations.admit(policy, &issued.claims);
+        revocations.admit(policy, &issued.claims).wait().await?;
         Ok(issued)
     }
 
@@ -131,8 +137,8 @@ impl Tenant {
     /// Spends a token. Of all who try, exactly one succeeds.
     ///
     /// # Errors
-    /// [`Error::Token`], [`Error::CredentialMismatch`].
-    pub fn redeem(
+    /// [`Error::Token`], [`Error::CredentialMismatch`], [`Error::Unwritten`].
+    pub async fn redeem(
         &self,
         token: &str,
         credential_id: Option<&CredentialId>,
@@ -143,37 +149,36 @@ impl Tenant {
         if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
             return Err(Error::CredentialMismatch { jti: claims.jti });
         }
-        if let Err(refusal) = shared.revocations.redeem(policy, &claims, now) {
-            return Err(TokenError::refused(refusal, &claims).into());
-        }
-        if policy.supersede {
-            shared.revocations.revoke_siblings(policy, &claims, now);
-        }
+        let spent = shared.revocations.redeem(policy, &claims, now);
+        spent.map_err(|refusal| self.refused(refusal, &claims))?.wait().await?;
         Ok(Redemption { claims, redeemed_at: now })
     }
 
     /// Revokes one live token. Of all who try, exactly one succeeds.
     ///
     /// # Errors
-    /// [`Error::Token`].
-    pub fn revoke(&self, token: &str) -> Result<Claims, Error> {
+    /// [`Error::Token`], [`Error::Unwritten`].
+    pub async fn revoke(&self, token: &str) -> Result<Claims, Error> {
         let now = self.now();
         let claims = self.verify(token, now)?;
-        self.revoke_verified(claims, now)
+        self.revoke_verified(claims, now).await
     }
 
     /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
     /// whether there was anything to revoke.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when a cut-off lies in the future.
-    pub fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
+    /// [`Error::Rejected`] when a cut-off lies in the future, [`Error::Unwritten`].
+    pub async fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let (revocations, now) = (&shared.revocations, self.now());
         match revocation {
             Revocation::Token(token) => {
-                let verified = self.verify_even_early(token, now);
-                match verified.and_then(|claims| self.revoke_verified(claims, now)) {
+                let revoked = match self.verify_even_early(token, now) {
+                    Ok(claims) => self.revoke_verified(claims, now).await,
+                    Err(error) => Err(error),
+                };
+                match revoked {
                     Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
                     Err(Error::Token(error)) => {
                         Ok(Applied { token_id: error.token_id(), before: None })
@@ -182,17 +187,17 @@ impl Tenant {
                 }
             }
             Revocation::TokenId(jti) => {
-                revocations.revoke_id(policy, *jti);
+                revocations.revoke_id(policy, *jti, now).wait().await?;
                 Ok(Applied { token_id: Some(*jti), before: None })
             }
             Revocation::User(username, before) => {
                 let through = last_second(*before, now)?;
-                revocations.revoke_user(policy, username.as_str(), through, now);
+                revocations.revoke_user(policy, username.as_str(), through, now).wait().await?;
                 Ok(Applied { token_id: None, before: Some(through.plus(1)) })
             }
             Revocation::Everything(before) => {
                 let through = last_second(*before, now)?;
-                revocations.revoke_tenant(policy, through);
+                revocations.revoke_tenant(policy, through, now).wait().await?;
                 Ok(Applied { token_id: None, before: Some(through.plus(1)) })
             }
         }
@@ -245,6 +250,21 @@ impl Tenant {
         Ok(())
     }
 
+    /// How often a spent token was presented again since the start: by mistake, or because somebody
+    /// else had the link.
+    pub fn reuses(&self) -> u64 {
+        self.0.reuses.load(Ordering::Relaxed)
+    }
+
+    fn refused(&self, refusal: Refusal, claims: &Claims) -> TokenError {
+        if refusal == Refusal::Used {
+            self.0.reuses.fetch_add(1, Ordering::Relaxed);
+            let tenant = self.0.policy.tenant.as_str();
+            tracing::warn!(tenant, jti = %claims.jti, "a spent token was presented again");
+        }
+        TokenError::refused(refusal, claims)
+    }
+
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
     }
@@ -261,11 +281,10 @@ impl Tenant {
         }
     }
 
-    fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
-        match self.0.shared.revocations.revoke(&self.0.policy, &claims, now) {
-            Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
-        }
+    async fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
+        let revoked = self.0.shared.revocations.revoke(&self.0.policy, &claims, now);
+        revoked.map_err(|refusal| TokenError::refused(refusal, &claims))?.wait().await?;
+        Ok(claims)
     }
 
     /// For revoking only: a good token of a machine whose clock is ahead is not valid yet, and it

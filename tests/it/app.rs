@@ -16,6 +16,7 @@ use resetd::domain::secret::Secret;
 use resetd::http::{Door, Limits, router};
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
+use resetd::revocation::Revocations;
 use resetd::service::{Parts, ResetService, Tenant, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::{Value, json};
@@ -139,7 +140,7 @@ impl TestApp {
         let service = ResetService::new(Parts {
             tenants,
             callers: Callers::new(callers),
-            capacity: options.capacity,
+            revocations: Revocations::guarding(clock.now(), options.capacity),
             clock: clock.clone(),
             jwks_max_age: options.jwks_max_age,
         })

@@ -60,8 +60,123 @@ fn a_second_run_uses_the_key_of_the_first() {
 }
 
 #[test]
-fn a_token_from_before_a_restart_is_refused_with_a_reason_of_its_own() {
+fn what_was_spent_and_what_was_not_are_known_after_a_restart() {
+    let config = "[token]\nissuer = \"https://reset.example.com\"\nsupersede = false\n";
+    let first = Server::start_with(config, &[]);
+    let [live, used, revoked] = ["alice", "bob", "carol"].map(|user| issue(&first, user));
+    tell(first.client().args(["redeem", &used]), 0);
+    tell(first.client().args(["revoke", &revoked]), 0);
+    let (_, folder) = first.stop();
+    let second = Server::start_in(folder, config, &[]);
+    for (token, code) in [(&used, "token_used"), (&revoked, "token_revoked")] {
+        let told = tell(second.client().args(["redeem", token, "-o", "json"]), 1);
+        assert_eq!(told.json()["code"], code);
+    }
+    tell(second.client().args(["redeem", &live]), 0);
+}
+
+#[test]
+fn a_newer_token_and_a_users_revocation_hold_after_a_restart() {
     let config = "[token]\nissuer = \"https://reset.example.com\"\n";
+    let first = Server::start_with(config, &[]);
+    let older = issue(&first, "alice");
+    let newer = issue(&first, "alice");
+    let of_bob = issue(&first, "bob");
+    tell(first.client().args(["revoke", "--user", "bob"]), 0);
+    let (_, folder) = first.stop();
+    let second = Server::start_in(folder, config, &[]);
+    for token in [&older, &of_bob] {
+        let told = tell(second.client().args(["redeem", token, "-o", "json"]), 1);
+        assert_eq!(told.json()["code"], "token_revoked");
+    }
+    tell(second.client().args(["redeem", &newer]), 0);
+}
+
+#[test]
+fn where_what_was_spent_is_not_known_older_tokens_are_refused_with_a_reason_of_their_own() {
+    let issuer = "[token]\nissuer = \"https://reset.example.com\"\n";
+    let guard = format!("{issuer}[state]\ndurability = \"guard\"\n");
+    for (config, arguments, wipe) in [
+        (guard.as_str(), &[][..], false),
+        (issuer, &[], true),
+        (issuer, &["--after-restore"], false),
+    ] {
+        let first = Server::start_with(config, &[]);
+        let token = issue(&first, "alice");
+        let (_, folder) = first.stop();
+        if wipe {
+            fs::remove_dir_all(folder.path().join("state")).unwrap();
+        }
+        let second = Server::start_in(folder, config, arguments);
+        let refused = |server: &Server| {
+            let told = tell(server.client().args(["redeem", &token, "-o", "json"]), 1);
+            assert_eq!(told.json()["code"], "token_predates_start");
+        };
+        refused(&second);
+        let fresh = issue(&second, "alice");
+        // The journal remembers that it does not know.
+        let (_, folder) = second.stop();
+        let third = Server::start_in(folder, config, &[]);
+        refused(&third);
+        if config == issuer {
+            tell(third.client().args(["redeem", &fresh]), 0);
+        }
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_state_is_refused_with_the_mend() {
+    let first = Server::start();
+    let state = first.folder.path().join("state").display().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--state", &state];
+    let told = tell(resetd(folder.path()).args(serve), 2).err;
+    let wanted = "another process keeps its journal here; stop it first, or give this one a folder of its own: state.directory";
+    assert!(told.contains(wanted), "{told}");
+}
+
+#[test]
+fn a_damaged_journal_is_refused_with_its_place_and_the_mend() {
+    let first = Server::start();
+    issue(&first, "alice");
+    issue(&first, "bob");
+    let (_, folder) = first.stop();
+    let state = folder.path().join("state");
+    let logs = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
+    let log = logs.filter(|path| path.extension().is_some_and(|it| it == "log")).min().unwrap();
+    let mut bytes = fs::read(&log).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&log, &bytes).unwrap();
+    let told = tell(resetd(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]), 2).err;
+    assert!(told.contains("is damaged at byte 96, before its end; restore the file"), "{told}");
+    assert_eq!(fs::read(&log).unwrap(), bytes);
+}
+
+/// A limit on the size of files stands in for a disk that is full.
+#[test]
+fn on_a_full_disk_nothing_is_spent_and_nothing_is_lost() {
+    let server = Server::start_with("[token]\nsupersede = false\n", &[]);
+    let token = issue(&server, "alice");
+    let limit = |bytes: &str| {
+        let id = server.id().to_string();
+        let limit = format!("--fsize={bytes}:unlimited");
+        let set = Command::new("prlimit").args(["--pid", &id, &limit]).status().unwrap();
+        assert!(set.success());
+    };
+    limit("100");
+    let told = tell(server.client().args(["redeem", &token, "-o", "json"]), 2);
+    assert!(told.err.contains("journal_full") || told.err.contains("disk is full"), "{}", told.err);
+    let request = b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(server.exchange(request).contains("journal_full"));
+    limit("unlimited");
+    tell(server.client().args(["redeem", &token]), 0);
+    assert!(!server.exchange(request).contains("journal_full"));
+}
+
+#[test]
+fn without_a_journal_a_token_from_before_a_restart_is_refused() {
+    let config =
+        "[token]\nissuer = \"https://reset.example.com\"\n[state]\ndurability = \"guard\"\n";
     let first = Server::start_with(config, &[]);
     let token = issue(&first, "alice");
     let (_, folder) = first.stop();

@@ -39,7 +39,7 @@ const SETTINGS: [(&str, &str); 27] = [
     ("server.shutdown_seconds", "10"),
     ("state.capacity", "1000000"),
     ("state.directory", r#""state""#),
-    ("state.durability", r#""guard""#),
+    ("state.durability", r#""journal""#),
     ("token.audience", r#""resetd""#),
     ("token.issuer", r#""""#),
     ("token.leeway_seconds", "0"),
@@ -327,7 +327,10 @@ const MISTAKES: [(&str, &str); 41] = [
         "2: keys.algorithm: wanted ES256 or EdDSA, found \"RS256\"",
     ),
     ("[keys]\ndirectory = \"\"\n", "2: keys.directory: wanted a folder, found nothing"),
-    ("[state]\ndurability = \"hope\"\n", "2: state.durability: wanted \"guard\", found \"hope\""),
+    (
+        "[state]\ndurability = \"hope\"\n",
+        "2: state.durability: wanted \"journal\" or \"guard\", found \"hope\"",
+    ),
     (
         "[token]\naudience = \"\"\n",
         "2: token.audience: wanted 1 to 256 bytes without control characters",

@@ -109,6 +109,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/journal.md",
         "docs/keys.md",
         "docs/problems.md",
         "keys/README.md",

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use resetd::clock::Clock;
 use resetd::domain::caller::Callers;
+use resetd::revocation::Revocations;
 use resetd::service::{Error, Parts, ResetService, TenantParts};
 use resetd_verify::{Algorithm, Timestamp, TokenId};
 use serde_json::{Value, json};
@@ -138,7 +139,7 @@ async fn a_machine_whose_clock_lags_beyond_every_leeway_is_not_ready() {
         let service = ResetService::new(Parts {
             tenants: vec![TenantParts { policy, keyring }],
             callers: Callers::default(),
-            capacity: 1,
+            revocations: Revocations::guarding(Timestamp::from_seconds(0), 1),
             clock: Arc::new(LaggingClock(lag)),
             jwks_max_age: 300,
         })

@@ -12,6 +12,7 @@ mod docs;
 mod http;
 mod interop;
 mod issue;
+mod journal;
 mod layers;
 mod listeners;
 mod logs;

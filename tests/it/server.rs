@@ -131,6 +131,23 @@ impl Server {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
+    /// The same where the server may be gone: nothing if it is.
+    pub(crate) fn try_exchange_at(address: &str, request: &[u8]) -> Option<String> {
+        let mut stream = TcpStream::connect(address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request).ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        String::from_utf8(answer).ok()
+    }
+
+    /// Kills it in the middle of whatever it does.
+    pub(crate) fn kill(mut self) -> TempDir {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::mem::replace(&mut self.folder, tempfile::tempdir().unwrap())
+    }
+
     /// Everything logged so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log.jsonl")).unwrap()

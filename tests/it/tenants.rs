@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::keyring::Keyring;
 use resetd::domain::policy::TenantName;
+use resetd::revocation::Revocations;
 use resetd::service::{Error, Parts, ResetService, TenantParts};
-use resetd_verify::Algorithm;
+use resetd_verify::{Algorithm, Timestamp};
 use serde_json::json;
 
 use crate::app::{AUDIENCE, Answer, ISSUER, TestApp};
@@ -294,7 +295,7 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
     let service = ResetService::new(Parts {
         tenants: vec![TenantParts { policy, keyring }],
         callers: Callers::new(vec![caller]),
-        capacity: 1,
+        revocations: Revocations::guarding(Timestamp::from_seconds(0), 1),
         clock: app.clock.clone(),
         jwks_max_age: 300,
     });

@@ -41,6 +41,10 @@ async fn a_rotation_is_seen_coming_and_done() {
         r#"resetd_key_rotation_failures{tenant="default"} 0"#.into(),
         r#"resetd_key_rotation_failing{tenant="default"} 0"#.into(),
         r#"resetd_key_folder_faults{tenant="default"} 0"#.into(),
+        r#"resetd_token_reuses_total{tenant="default"} 0"#.into(),
+        "resetd_remembered 0".into(),
+        "resetd_remembered_limit 1000000".into(),
+        "resetd_journal_failing 0".into(),
     ];
     let mut found = values(&app).await;
     let mut wanted = quiet.to_vec();
@@ -110,4 +114,22 @@ async fn no_request_adds_a_series_and_not_every_faulty_file_is_named() {
     let text = metrics(&app).await;
     assert!(text.contains(r#"resetd_key_folder_faults{tenant="default"} 40"#), "{text}");
     assert_eq!(text.matches("resetd_key_file_faulty{").count(), 16);
+}
+
+#[tokio::test]
+async fn a_spent_token_that_comes_again_and_how_much_is_remembered_are_counted() {
+    let app = TestApp::start_with(|options| options.capacity = 9);
+    let token = app.issue("alice").await;
+    for _ in 0..3 {
+        app.redeem(&token).await;
+    }
+    app.service.tidy();
+    let found = values(&app).await;
+    for wanted in [
+        r#"resetd_token_reuses_total{tenant="default"} 2"#,
+        "resetd_remembered 1",
+        "resetd_remembered_limit 9",
+    ] {
+        assert!(found.contains(&wanted.to_owned()), "{wanted}\n{found:#?}");
+    }
 }

@@ -1,0 +1,132 @@
+//! The proof of the promise: a server is killed at random moments under load, again and again, and no
+//! redemption that was acknowledged happens a second time, and no token that was not is lost.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use resetd::domain::caller::{KeyHash, api_key};
+use serde_json::Value;
+
+use crate::server::Server;
+
+/// Kills in a usual run; `RESETD_TEST_KILLS` says another number.
+const KILLS: u64 = 200;
+const CLIENTS: usize = 6;
+
+/// What a client knows of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It was issued, and nothing more is known.
+    Issued,
+    /// A redemption was acknowledged.
+    Redeemed,
+    /// A revocation was acknowledged.
+    Revoked,
+    /// It was asked for and no answer came.
+    Unknown,
+}
+
+fn settings() -> String {
+    let hash = KeyHash::of(api_key([7; 32]).expose());
+    format!(
+        "[token]\nissuer = \"https://reset.example.com\"\nsupersede = false\n[log]\nlevel = \"warn\"\n[[callers]]\nname = \"all\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"check\", \"redeem\", \"revoke\"]\n"
+    )
+}
+
+/// The status and body of an answer; nothing if the server died before it was whole.
+fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+    let key = api_key([7; 32]);
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        key.expose(),
+        body.len()
+    );
+    let answer = Server::try_exchange_at(address, request.as_bytes())?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.split(' ').nth(1)?.parse().ok()?;
+    let value = if body.is_empty() { Value::Null } else { serde_json::from_str(body).ok()? };
+    Some((status, value))
+}
+
+/// Issues, redeems and revokes until the server is gone.
+fn hammer(address: &str, stop: &AtomicBool, fates: &Mutex<Vec<(String, Fate)>>, client: usize) {
+    let mut turn = client;
+    while !stop.load(Ordering::SeqCst) {
+        let body = format!("{{\"username\": \"user-{client}\"}}");
+        let Some((201, issued)) = ask(address, "POST", "/password-tokens", &body) else { continue };
+        let token = issued["token"].as_str().unwrap().to_owned();
+        turn += 1;
+        let fate = match turn % 4 {
+            0 => Fate::Issued,
+            1 => match ask(address, "DELETE", &format!("/password-tokens/{token}"), "") {
+                Some((204, _)) => Fate::Revoked,
+                Some(other) => panic!("{other:?}"),
+                None => Fate::Unknown,
+            },
+            _ => match ask(address, "POST", "/redemptions", &format!("{{\"token\": \"{token}\"}}"))
+            {
+                Some((201, _)) => Fate::Redeemed,
+                Some(other) => panic!("{other:?}"),
+                None => Fate::Unknown,
+            },
+        };
+        fates.lock().unwrap().push((token, fate));
+    }
+}
+
+#[test]
+fn no_acknowledged_redemption_happens_twice_and_no_honest_token_is_lost_whenever_it_is_killed() {
+    let kills = std::env::var("RESETD_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let mut folder = tempfile::tempdir().unwrap();
+    let mut checked = [0; 4];
+    for kill in 0..kills {
+        let server = Server::start_in(folder, &settings(), &[]);
+        let address = server.address().to_owned();
+        let stop = Arc::new(AtomicBool::new(false));
+        let fates = Arc::new(Mutex::new(Vec::new()));
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let (address, stop, fates) = (address.clone(), stop.clone(), fates.clone());
+                thread::spawn(move || hammer(&address, &stop, &fates, client))
+            })
+            .collect();
+        // Another moment each time; nothing depends on which.
+        thread::sleep(Duration::from_millis(20 + kill * 7919 % 90));
+        folder = server.kill();
+        stop.store(true, Ordering::SeqCst);
+        for client in clients {
+            client.join().unwrap();
+        }
+        let server = Server::start_in(folder, &settings(), &[]);
+        for (token, fate) in fates.lock().unwrap().drain(..) {
+            checked[fate as usize] += 1;
+            check(server.address(), &token, fate);
+        }
+        folder = server.stop().1;
+    }
+    println!("{kills} kills; tokens only issued, redeemed, revoked, unknown: {checked:?}");
+    assert!(checked.iter().sum::<i32>() > 0);
+}
+
+fn check(address: &str, token: &str, fate: Fate) {
+    let redeem = || {
+        let body = format!("{{\"token\": \"{token}\"}}");
+        let (status, body) = ask(address, "POST", "/redemptions", &body).unwrap();
+        (status, body["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let (used, revoked) = ((409, "token_used".to_owned()), (410, "token_revoked".to_owned()));
+    match fate {
+        Fate::Issued => assert_eq!(redeem(), (201, String::new()), "an honest token was lost"),
+        Fate::Redeemed => assert_eq!(redeem(), used, "a redemption happened twice"),
+        Fate::Revoked => assert_eq!(redeem(), revoked, "a revocation was forgotten"),
+        Fate::Unknown => {
+            let first = redeem();
+            let was_done = [&used, &revoked].contains(&&first);
+            assert!(was_done || first.0 == 201, "{first:?}");
+            let second = redeem();
+            assert!(second == used || second == revoked, "{second:?}");
+        }
+    }
+}
