@@ -22,7 +22,7 @@ use resetd_verify::Timestamp;
 use tokio::sync::oneshot;
 
 pub use disk::{Disk, Files};
-pub use record::{Change, Event, Scope, TenantTag, UserTag, Why};
+pub use record::{Attempt, Change, Event, Scope, TenantTag, UserTag, Why};
 pub use replay::{Cut, Recovered, ReplayError};
 pub use writer::{Health, Sink};
 

@@ -15,11 +15,11 @@ use ring::digest;
 
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{
-    Change, Event, Health, Journal, Receipt, Recovered, Scope, StateFolder, TenantTag, Unwritten,
-    UserTag, Why,
+    Attempt, Change, Event, Health, Journal, Receipt, Recovered, Scope, Sink as _, StateFolder,
+    TenantTag, Unwritten, UserTag, Why,
 };
 
-pub use memory::Refusal;
+pub use memory::{Earlier, Refusal};
 
 use memory::Memory;
 
@@ -153,10 +153,14 @@ impl Revocations {
         &self,
         policy: &Policy,
         claims: &Claims,
+        attempt: Option<Attempt>,
         now: Timestamp,
     ) -> Result<Written, Refusal> {
-        self.check(&policy.tenant, claims)?;
-        let mut written = self.mark(policy, claims, Why::Used, now)?;
+        let live = self.check(&policy.tenant, claims);
+        let marked = live.and_then(|()| self.mark(policy, claims, Why::Used, attempt, now));
+        let mut written = marked.inspect_err(|_| {
+            attempt.inspect(|attempt| self.memory.abandon(tenant_tag(&policy.tenant), attempt));
+        })?;
         if policy.supersede {
             let until = claims.exp.plus(policy.leeway);
             written.0.extend(self.raise_user(policy, &claims.sub, now, until, now).0);
@@ -175,7 +179,7 @@ impl Revocations {
         now: Timestamp,
     ) -> Result<Written, Refusal> {
         self.check(&policy.tenant, claims)?;
-        self.mark(policy, claims, Why::Revoked, now)
+        self.mark(policy, claims, Why::Revoked, None, now)
     }
 
     /// Revokes a token of which only the identifier is known.
@@ -183,7 +187,7 @@ impl Revocations {
         let (tenant, why) = (tenant_tag(&policy.tenant), Why::Revoked);
         let until = now.plus(policy.longest_acceptance());
         match self.memory.reserve(tenant, jti, why, until, now) {
-            Ok(()) => self.record_mark(Event::Mark { tenant, jti, why, until }, now),
+            Ok(()) => self.record_mark(Event::Mark { tenant, jti, why, until, attempt: None }, now),
             Err(_) => Written(Vec::new()),
         }
     }
@@ -224,17 +228,22 @@ impl Revocations {
         policy: &Policy,
         claims: &Claims,
         why: Why,
+        attempt: Option<Attempt>,
         now: Timestamp,
     ) -> Result<Written, Refusal> {
         let (tenant, jti) = (tenant_tag(&policy.tenant), claims.jti);
         let until = claims.exp.plus(policy.leeway);
         self.memory.reserve(tenant, jti, why, until, now)?;
-        Ok(self.record_mark(Event::Mark { tenant, jti, why, until }, now))
+        Ok(self.record_mark(Event::Mark { tenant, jti, why, until, attempt }, now))
     }
 
     /// The mark is in memory already; only its writing is left.
     fn record_mark(&self, mark: Event, now: Timestamp) -> Written {
-        Written(self.journal.iter().map(|journal| journal.append(mark, now)).collect())
+        let Some(journal) = &self.journal else {
+            self.memory.written(&mark, now);
+            return Written(Vec::new());
+        };
+        Written(vec![journal.append(mark, now)])
     }
 
     fn record(&self, event: Event, now: Timestamp) -> Written {
@@ -243,6 +252,36 @@ impl Revocations {
         }
         self.memory.apply(&event, now);
         Written(Vec::new())
+    }
+
+    /// What a caller's try hashes to.
+    pub fn attempt(&self, tenant: &TenantName, caller: &str, key: &str, body: &[u8]) -> Attempt {
+        let (tenant, length) = (tenant_tag(tenant), (caller.len() as u64).to_le_bytes());
+        let key = [&self.salt[..], &tenant.0, &length, caller.as_bytes(), key.as_bytes()];
+        Attempt { key: hash(&key), body: hash(&[body]) }
+    }
+
+    /// Begins a try to spend a verified token: of all with the same key, one gets `true`. It ends with
+    /// [`redeem`](Self::redeem).
+    pub fn begin(
+        &self,
+        policy: &Policy,
+        claims: &Claims,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> bool {
+        let until = claims.exp.plus(policy.leeway);
+        self.memory.begin(tenant_tag(&policy.tenant), attempt, until, now)
+    }
+
+    /// What is known of a try that may have been made before.
+    pub fn earlier(
+        &self,
+        tenant: &TenantName,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Option<Earlier> {
+        self.memory.earlier(tenant_tag(tenant), attempt, now)
     }
 
     fn user_tag(&self, tenant: TenantTag, username: &str) -> UserTag {
@@ -326,7 +365,7 @@ mod tests {
                     barrier.wait();
                     for (id, wins) in wins.iter().enumerate() {
                         let claims = claims(id as u128, "alice", START.plus(1));
-                        if revocations.redeem(&policy, &claims, START.plus(2)).is_ok() {
+                        if revocations.redeem(&policy, &claims, None, START.plus(2)).is_ok() {
                             wins.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -342,7 +381,7 @@ mod tests {
         let policy = policy(false);
         for id in 0..10_000 {
             let claims = claims(id, "alice", START.plus(1));
-            let _ = revocations.redeem(&policy, &claims, START.plus(1)).unwrap();
+            let _ = revocations.redeem(&policy, &claims, None, START.plus(1)).unwrap();
         }
         revocations.tidy(START);
         for id in 0..10_000 {
@@ -358,7 +397,7 @@ mod tests {
         for id in 0..4 {
             assert_eq!(revocations.is_full(START), id >= 3, "after {id} marks");
             let claims = claims(id, "alice", START.plus(1));
-            assert_eq!(revocations.redeem(&policy, &claims, START.plus(1)).map(drop), Ok(()));
+            assert_eq!(revocations.redeem(&policy, &claims, None, START.plus(1)).map(drop), Ok(()));
         }
     }
 
@@ -367,7 +406,7 @@ mod tests {
         let revocations = Revocations::guarding(START, 1000);
         let policy = policy(false);
         let claims = claims(1, "alice", START.plus(1));
-        let _ = revocations.redeem(&policy, &claims, START.plus(2)).unwrap();
+        let _ = revocations.redeem(&policy, &claims, None, START.plus(2)).unwrap();
         let mark = revocations
             .memory
             .marks
@@ -383,7 +422,7 @@ mod tests {
         let claims = claims(1, "alice", START.plus(1));
         // Redeemed as late as can be: the mark lives for no time at all.
         let last = claims.exp.plus(policy.leeway);
-        let _ = revocations.redeem(&policy, &claims, last).unwrap();
+        let _ = revocations.redeem(&policy, &claims, None, last).unwrap();
         // The cache looks at its clock about once a second; a minute is for a machine that stalls.
         let given_back = (0..600).any(|_| {
             thread::sleep(Duration::from_millis(100));
@@ -404,7 +443,7 @@ mod tests {
         assert_eq!(check(&revocations, &older), Err(Refusal::PredatesStart));
         assert_eq!(check(&revocations, &same_second), Err(Refusal::PredatesStart));
         assert_eq!(
-            revocations.redeem(&policy, &older, START).map(drop),
+            revocations.redeem(&policy, &older, None, START).map(drop),
             Err(Refusal::PredatesStart)
         );
         assert_eq!(check(&revocations, &fresh), Ok(()));
@@ -495,7 +534,7 @@ mod tests {
         // The short one replaces the long one, which must stay dead for all its life.
         let _ = revocations.admit(&policy, &with_life(2, 60));
         assert_eq!(life(), 3600 + policy.leeway);
-        let _ = revocations.redeem(&policy, &with_life(2, 60), now).unwrap();
+        let _ = revocations.redeem(&policy, &with_life(2, 60), None, now).unwrap();
         assert_eq!(life(), 3600 + policy.leeway);
         let _ = revocations.revoke_user(&policy, "alice", now, now);
         assert_eq!(life(), policy.longest_acceptance());
@@ -528,12 +567,15 @@ mod tests {
         let policy = policy(false);
         let now = START.plus(5);
         let (used, revoked) = (claims(1, "alice", now), claims(2, "alice", now));
-        let _ = revocations.redeem(&policy, &used, now).unwrap();
+        let _ = revocations.redeem(&policy, &used, None, now).unwrap();
         let _ = revocations.revoke(&policy, &revoked, now).unwrap();
         let _ = revocations.revoke_id(&policy, used.jti, now);
         let _ = revocations.revoke_tenant(&policy, now, now);
         assert_eq!(revocations.revoke(&policy, &used, now).map(drop), Err(Refusal::Used));
-        assert_eq!(revocations.redeem(&policy, &revoked, now).map(drop), Err(Refusal::Revoked));
+        assert_eq!(
+            revocations.redeem(&policy, &revoked, None, now).map(drop),
+            Err(Refusal::Revoked)
+        );
         assert_eq!(check(&revocations, &used), Err(Refusal::Used));
     }
 
@@ -543,7 +585,7 @@ mod tests {
         let now = START.plus(5);
         let token = claims(1, "alice", now);
         let other = Policy { tenant: TenantName::parse("other").unwrap(), ..policy(false) };
-        assert_eq!(revocations.redeem(&policy(false), &token, now).map(drop), Ok(()));
-        assert_eq!(revocations.redeem(&other, &token, now).map(drop), Ok(()));
+        assert_eq!(revocations.redeem(&policy(false), &token, None, now).map(drop), Ok(()));
+        assert_eq!(revocations.redeem(&other, &token, None, now).map(drop), Ok(()));
     }
 }

@@ -99,8 +99,9 @@ fn verifying(issuer: &Issuer) -> Group {
         let issue = |_| at_once(issuing.issue(&request_of_next(&mut users))).unwrap();
         (0..times).map(issue).collect()
     };
-    let redeem =
-        move |issued: &IssuedToken| at_once(service.redeem(issued.token.expose(), None)).unwrap();
+    let redeem = move |issued: &IssuedToken| {
+        at_once(service.redeem(issued.token.expose(), None, None)).unwrap()
+    };
 
     let (token, key) = (issuer.token().token, issuer.decoding_key());
     let mut validation = Validation::new(issuer.algorithm.into());
@@ -130,7 +131,7 @@ fn claiming(issuer: &Issuer) -> Group {
         (0..times).map(claims).map(|claims| (revocations.clone(), claims)).collect()
     };
     let redeem = move |(revocations, claims): &(Arc<Revocations>, Claims)| {
-        let _ = revocations.redeem(&policy, claims, now).unwrap();
+        let _ = revocations.redeem(&policy, claims, None, now).unwrap();
     };
     Group {
         name: "claim".into(),

@@ -2,14 +2,14 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use resetd_verify::{Claims, Timestamp, TokenId};
 use serde::Serialize;
 
 use super::body::{JsonBody, Members, positive, text};
-use super::caller::ActingFor;
+use super::caller::{ActingFor, CalledBy};
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::identifier::{CredentialId, UserId, Username};
@@ -58,16 +58,19 @@ pub(super) async fn delete(
 
 /// `POST /redemptions`
 pub(super) async fn redeem(
-    ActingFor(tenant): ActingFor,
+    CalledBy { caller, tenant }: CalledBy,
+    headers: HeaderMap,
     body: JsonBody,
 ) -> Result<Response, Problem> {
+    let key = idempotency_key(&headers)?;
+    let attempt = key.map(|key| tenant.attempt(&caller, key, body.bytes()));
     let mut members = Members::of(&body)?;
     let token = members.required("token", TOKEN, text(owned));
     let credential_id =
         members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
     let token = members.finish(token)?;
     let redemption = tenant
-        .redeem(&token, credential_id.as_ref())
+        .redeem(&token, credential_id.as_ref(), attempt)
         .await
         .map_err(|error| Problem::from(error).on_redeeming())?;
     let about = Extension(AboutToken(redemption.claims.jti));
@@ -102,6 +105,24 @@ pub(super) async fn revoke(
     let about = applied.token_id.map(|jti| Extension(AboutToken(jti)));
     let resource = Revoked { revoked: kind(&revocation), before };
     Ok((StatusCode::CREATED, about, Json(resource)).into_response())
+}
+
+/// The key of a request that may be repeated (draft-ietf-httpapi-idempotency-key-header §2.1): a string
+/// in quotes, or as most clients send it without.
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let refused = || Problem::new(ProblemKind::AttemptKey);
+    match (keys.next(), keys.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(refused()),
+        (Some(key), None) => {
+            let key = key.to_str().map_err(|_| refused())?;
+            let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+            let is_visible = bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
+            let is_key = (1..=255).contains(&bare.len()) && is_visible;
+            is_key.then_some(Some(bare)).ok_or_else(refused)
+        }
+    }
 }
 
 fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {

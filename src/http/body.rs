@@ -28,6 +28,13 @@ impl From<Limits> for BodyLimits {
 #[derive(Debug)]
 pub(super) struct JsonBody(Bytes);
 
+impl JsonBody {
+    /// As they came.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = Problem;
 

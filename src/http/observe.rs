@@ -113,6 +113,8 @@ fn token_of(error: &Error) -> Option<TokenId> {
         | Error::NoActiveKey { .. }
         | Error::ClockBehind { .. }
         | Error::Unwritten(_)
+        | Error::AttemptRunning
+        | Error::AttemptOther
         | Error::Keys(_)
         | Error::NoRandomness(_)
         | Error::SigningFailed => None,

@@ -87,6 +87,12 @@ problems! {
         "expiredTime must lie in the future. Leave it out for the default.";
     CutoffInFuture "cutoff_in_future" UNPROCESSABLE_ENTITY "The cut-off lies in the future"
         "before must not lie in the future. Use \"now\" for everything issued so far.";
+    AttemptKey "idempotency_key_invalid" BAD_REQUEST "The Idempotency-Key is not as wanted"
+        "Send one Idempotency-Key header of 1 to 255 visible ASCII characters, with or without quotes.";
+    AttemptRunning "idempotency_key_running" CONFLICT "A request with this key is under way"
+        "Its answer is not known yet. Wait a moment and send it again, with the same key and body.";
+    AttemptOther "idempotency_key_reused" UNPROCESSABLE_ENTITY "The key was used for another request"
+        "A key stands for one body. Send the same body, or make a new key.";
     KeyUnknown "key_unknown" NOT_FOUND "No such key"
         "No key, or more than one, is meant by this identifier. GET /admin/keys lists all.";
     KeyTooSoon "key_too_soon" CONFLICT "The key would sign before all verifiers know it"
@@ -245,6 +251,8 @@ impl From<Error> for Problem {
             Error::Full { .. } => ProblemKind::Full,
             Error::NoActiveKey { .. } => ProblemKind::NoActiveKey,
             Error::ClockBehind { .. } => ProblemKind::ClockBehind,
+            Error::AttemptRunning => ProblemKind::AttemptRunning,
+            Error::AttemptOther => ProblemKind::AttemptOther,
             Error::Unwritten(Unwritten::Full) => ProblemKind::JournalFull,
             Error::Unwritten(Unwritten::Failed) => ProblemKind::JournalFailed,
             Error::Keys(_) | Error::NoRandomness(_) | Error::SigningFailed => ProblemKind::Internal,

@@ -20,6 +20,15 @@ pub struct TenantTag(pub [u8; 8]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserTag(pub [u8; 16]);
 
+/// One try of a caller, which may be repeated: what its key and its body hash to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Attempt {
+    /// Of tenant, caller and `Idempotency-Key`.
+    pub key: [u8; 16],
+    /// Of the body.
+    pub body: [u8; 8],
+}
+
 /// Why a token is dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -64,6 +73,8 @@ pub enum Event {
         why: Why,
         /// Until nobody can accept it any more.
         until: Timestamp,
+        /// The try that it was, if its caller may repeat it.
+        attempt: Option<Attempt>,
     },
     /// A cut-off changes.
     Cutoff {
@@ -111,7 +122,11 @@ impl Record {
         put(16, &self.batch.to_le_bytes());
         put(48, &self.at.seconds().to_le_bytes());
         let (kind, scope) = match self.event {
-            Event::Mark { tenant, jti, why, until } => {
+            Event::Mark { tenant, jti, why, until, attempt } => {
+                if let Some(Attempt { key, body }) = attempt {
+                    put(64, &body);
+                    put(72, &key);
+                }
                 put(24, &tenant.0);
                 put(32, jti.bytes());
                 put(56, &until.seconds().to_le_bytes());
@@ -160,6 +175,7 @@ impl Record {
         let until = time(56);
         let event = match (bytes[0], bytes[1]) {
             (kind @ (1 | 2), 0) => Event::Mark {
+                attempt: read_attempt(bytes),
                 tenant,
                 jti: TokenId::from_bytes(part(bytes, 32)),
                 why: if kind == 1 { Why::Used } else { Why::Revoked },
@@ -190,6 +206,12 @@ impl Record {
             event,
         })
     }
+}
+
+/// Nothing is all zeros; a hash never is.
+fn read_attempt(bytes: &[u8; BYTES]) -> Option<Attempt> {
+    let attempt = Attempt { key: part(bytes, 72), body: part(bytes, 64) };
+    (attempt.key != [0; 16]).then_some(attempt)
 }
 
 /// The head of the segment for this hour.

@@ -18,7 +18,7 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use resetd_verify::{Claims, Timestamp, TokenId};
 
-use crate::journal::{Change, Event, Scope, Sink, TenantTag, UserTag, Why};
+use crate::journal::{Attempt, Change, Event, Scope, Sink, TenantTag, UserTag, Why};
 
 /// Why a token that verifies is not live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +48,36 @@ pub(super) struct Memory {
     /// The marks of earlier processes. Read back into the cache they would take seconds for a million;
     /// here they only leave, when they are over.
     recovered: RwLock<HashMap<(TenantTag, TokenId), (Why, Timestamp)>>,
+    /// Tries that may be repeated: their body, and when they succeeded, if they have.
+    attempts: Cache<AttemptKey, Remembered<Attempted>>,
+    recovered_attempts: RwLock<HashMap<AttemptKey, Attempted>>,
     /// The hour in which those that are over were last let go.
     purged: AtomicU64,
     tenants: RwLock<HashMap<TenantTag, Cutoff>>,
     start: RwLock<Cutoff>,
     capacity: u64,
+}
+
+type AttemptKey = (TenantTag, [u8; 16]);
+
+/// What became of a try.
+#[derive(Clone, Copy, Debug)]
+struct Attempted {
+    body: [u8; 8],
+    done: Option<Timestamp>,
+    /// Until its token could live: so long it can be repeated.
+    until: Timestamp,
+}
+
+/// What is known of a try that comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Earlier {
+    /// The same succeeded then.
+    Done(Timestamp),
+    /// The same is under way.
+    Running,
+    /// Its key was used with another body.
+    Other,
 }
 
 /// Something kept for so long.
@@ -124,6 +149,8 @@ impl Memory {
             marks: Cache::builder().expire_after(ByLife).build(),
             users: Cache::builder().expire_after(ByLife).build(),
             recovered: RwLock::default(),
+            attempts: Cache::builder().expire_after(ByLife).build(),
+            recovered_attempts: RwLock::default(),
             purged: AtomicU64::default(),
             tenants: RwLock::default(),
             start: RwLock::default(),
@@ -134,11 +161,16 @@ impl Memory {
     /// Takes in what a journal holds, in its order.
     pub(super) fn recover(&self, events: &[(Event, Timestamp)], now: Timestamp) {
         let mut recovered = write(&self.recovered);
+        let mut attempts = write(&self.recovered_attempts);
         recovered.reserve(events.len());
-        for (event, _) in events {
+        for (event, at) in events {
             match *event {
-                Event::Mark { tenant, jti, why, until } => {
+                Event::Mark { tenant, jti, why, until, attempt } => {
                     recovered.entry((tenant, jti)).or_insert((why, until));
+                    if let Some(Attempt { key, body }) = attempt {
+                        let attempted = Attempted { body, done: Some(*at), until };
+                        attempts.insert((tenant, key), attempted);
+                    }
                 }
                 Event::Cutoff { .. } | Event::Tick => self.apply(event, now),
             }
@@ -171,6 +203,7 @@ impl Memory {
         let hour = now.seconds() / 3600;
         if self.purged.swap(hour, Ordering::Relaxed) != hour {
             write(&self.recovered).retain(|_, (_, until)| *until > now);
+            write(&self.recovered_attempts).retain(|_, attempted| attempted.until > now);
         }
     }
 
@@ -219,6 +252,54 @@ impl Memory {
         if entry.is_fresh() { Ok(()) } else { Err(entry.into_value().what.into()) }
     }
 
+    /// What is known of a try.
+    pub(super) fn earlier(
+        &self,
+        tenant: TenantTag,
+        attempt: &Attempt,
+        now: Timestamp,
+    ) -> Option<Earlier> {
+        let key = (tenant, attempt.key);
+        let recovered = read(&self.recovered_attempts).get(&key).copied();
+        let known = recovered.or_else(|| self.attempts.get(&key).map(|known| known.what));
+        let known = known.filter(|known| known.until > now)?;
+        Some(match known {
+            Attempted { body, .. } if body != attempt.body => Earlier::Other,
+            Attempted { done: Some(at), .. } => Earlier::Done(at),
+            Attempted { done: None, .. } => Earlier::Running,
+        })
+    }
+
+    /// Begins a try: exactly one of all with this key gets `true`.
+    pub(super) fn begin(
+        &self,
+        tenant: TenantTag,
+        attempt: &Attempt,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let begun = Attempted { body: attempt.body, done: None, until };
+        let begun = kept(begun, until.since(now));
+        self.attempts.entry((tenant, attempt.key)).or_insert_with(|| begun).is_fresh()
+    }
+
+    /// A try came to nothing, so that its key is free again.
+    pub(super) fn abandon(&self, tenant: TenantTag, attempt: &Attempt) {
+        self.attempts.invalidate(&(tenant, attempt.key));
+    }
+
+    /// A try succeeded.
+    pub(super) fn finish(
+        &self,
+        tenant: TenantTag,
+        attempt: &Attempt,
+        until: Timestamp,
+        at: Timestamp,
+    ) {
+        let done = Attempted { body: attempt.body, done: Some(at), until };
+        self.attempts.insert((tenant, attempt.key), kept(done, until.since(at)));
+    }
+
     /// Whether a cut-off reaches a token issued at this second.
     pub(super) fn reaches(&self, scope: Scope, iat: Timestamp) -> bool {
         match scope {
@@ -236,7 +317,7 @@ impl Memory {
     /// Takes in what happened.
     pub(super) fn apply(&self, event: &Event, now: Timestamp) {
         match *event {
-            Event::Mark { tenant, jti, why, until } => {
+            Event::Mark { tenant, jti, why, until, .. } => {
                 let _ = self.reserve(tenant, jti, why, until, now);
             }
             Event::Cutoff { scope, change, until } => match scope {
@@ -270,15 +351,20 @@ impl Memory {
 
 impl Sink for Memory {
     fn written(&self, event: &Event, at: Timestamp) {
-        // A mark was taken before it was written.
-        if matches!(event, Event::Cutoff { .. }) {
-            self.apply(event, at);
+        match *event {
+            Event::Cutoff { .. } => self.apply(event, at),
+            // The mark was taken before it was written.
+            Event::Mark { tenant, until, attempt: Some(attempt), .. } => {
+                self.finish(tenant, &attempt, until, at);
+            }
+            Event::Mark { attempt: None, .. } | Event::Tick => {}
         }
     }
 
     fn given_up(&self, event: &Event) {
-        if let Event::Mark { tenant, jti, .. } = *event {
+        if let Event::Mark { tenant, jti, attempt, .. } = *event {
             self.marks.invalidate(&(tenant, jti));
+            attempt.inspect(|attempt| self.abandon(tenant, attempt));
         }
     }
 }

@@ -49,6 +49,12 @@ pub enum Error {
     /// The keys contradict each other.
     #[error(transparent)]
     Keys(#[from] JwksError),
+    /// The same attempt is under way.
+    #[error("a request with this Idempotency-Key is under way")]
+    AttemptRunning,
+    /// The key of the attempt was used for another request.
+    #[error("this Idempotency-Key was used with another body")]
+    AttemptOther,
     /// What was decided could not be made to last, so it is not answered as done.
     #[error(transparent)]
     Unwritten(#[from] Unwritten),

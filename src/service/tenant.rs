@@ -13,7 +13,8 @@ use crate::domain::identifier::{CredentialId, Username};
 use crate::domain::issue::{self, IssueRequest, IssuedToken};
 use crate::domain::keyring::{Key, Keyring, Snapshot};
 use crate::domain::policy::{Policy, PolicyError};
-use crate::revocation::Refusal;
+use crate::journal::Attempt;
+use crate::revocation::{Earlier, Refusal};
 
 /// Issues, checks, redeems and revokes the tokens of one tenant, and knows nothing of any other's.
 /// Cheap to clone; all clones are one.
@@ -134,22 +135,45 @@ impl Tenant {
         }
     }
 
-    /// Spends a token. Of all who try, exactly one succeeds.
+    /// What a caller's try of an operation hashes to, so that it can be repeated.
+    pub fn attempt(&self, caller: &str, key: &str, body: &[u8]) -> Attempt {
+        let Inner { policy, shared, .. } = &*self.0;
+        shared.revocations.attempt(&policy.tenant, caller, key, body)
+    }
+
+    /// Spends a token. Of all who try, exactly one succeeds; the same attempt gets the same answer
+    /// again, as long as the token could live.
     ///
     /// # Errors
-    /// [`Error::Token`], [`Error::CredentialMismatch`], [`Error::Unwritten`].
+    /// [`Error::Token`], [`Error::CredentialMismatch`], [`Error::Unwritten`], and for an attempt
+    /// [`Error::AttemptRunning`], [`Error::AttemptOther`].
     pub async fn redeem(
         &self,
         token: &str,
         credential_id: Option<&CredentialId>,
+        attempt: Option<Attempt>,
     ) -> Result<Redemption, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let now = self.now();
+        let earlier = |attempt: Attempt| shared.revocations.earlier(&policy.tenant, &attempt, now);
+        match attempt.and_then(earlier) {
+            // The same body has the same token, so this is the answer that was lost.
+            Some(Earlier::Done(at)) => {
+                return Ok(Redemption { claims: self.verify(token, at)?, redeemed_at: at });
+            }
+            Some(Earlier::Running) => return Err(Error::AttemptRunning),
+            Some(Earlier::Other) => return Err(Error::AttemptOther),
+            None => {}
+        }
         let claims = self.verify(token, now)?;
         if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
             return Err(Error::CredentialMismatch { jti: claims.jti });
         }
-        let spent = shared.revocations.redeem(policy, &claims, now);
+        let begin = |attempt| shared.revocations.begin(policy, &claims, &attempt, now);
+        if attempt.is_some_and(|attempt| !begin(attempt)) {
+            return Err(Error::AttemptRunning);
+        }
+        let spent = shared.revocations.redeem(policy, &claims, attempt, now);
         spent.map_err(|refusal| self.refused(refusal, &claims))?.wait().await?;
         Ok(Redemption { claims, redeemed_at: now })
     }

@@ -276,20 +276,20 @@ fn a_closed_pipe_changes_nothing_about_how_a_command_ends() {
 }
 
 /// How a command ended.
-struct Told {
+pub(crate) struct Told {
     out: String,
     err: String,
 }
 
 impl Told {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.out).expect(&self.out)
     }
 }
 
 /// Runs a command without input and fails unless it ends with this code.
 #[track_caller]
-fn tell(command: &mut Command, code: i32) -> Told {
+pub(crate) fn tell(command: &mut Command, code: i32) -> Told {
     let output = end_of(command);
     let told = Told {
         out: String::from_utf8(output.stdout).unwrap(),

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use resetd::journal::{
-    Change, Event, Journal, Recovered, Scope, Sink, StateError, StateFolder, TenantTag, UserTag,
-    Why,
+    Attempt, Change, Event, Journal, Recovered, Scope, Sink, StateError, StateFolder, TenantTag,
+    UserTag, Why,
 };
 use resetd_verify::{Timestamp, TokenId};
 
@@ -36,7 +36,7 @@ impl Sink for Heard {
 
 fn mark(number: u128, until: Timestamp) -> Event {
     let jti = TokenId::from_bytes(number.to_be_bytes());
-    Event::Mark { tenant: TenantTag([1; 8]), jti, why: Why::Used, until }
+    Event::Mark { tenant: TenantTag([1; 8]), jti, why: Why::Used, until, attempt: None }
 }
 
 fn open(folder: &Path) -> StateFolder {
@@ -80,7 +80,8 @@ async fn every_kind_of_event_comes_back_as_it_was_written_and_in_order() {
         }
     }
     let why = Why::Revoked;
-    events.push(Event::Mark { tenant, jti, why, until: NOW.plus(90_000) });
+    let attempt = Some(Attempt { key: [5; 16], body: [6; 8] });
+    events.push(Event::Mark { tenant, jti, why, until: NOW.plus(90_000), attempt });
     let (journal, heard) = start(folder.path());
     for event in &events {
         append(&journal, *event).await;

@@ -17,6 +17,7 @@ mod layers;
 mod listeners;
 mod logs;
 mod redeem;
+mod repeat;
 mod revoke;
 mod rotate;
 mod rotation;

@@ -24,8 +24,10 @@ enum Fate {
     Redeemed,
     /// A revocation was acknowledged.
     Revoked,
-    /// It was asked for and no answer came.
-    Unknown,
+    /// A redemption was asked for and no answer came.
+    RedemptionLost,
+    /// A revocation was asked for and no answer came.
+    RevocationLost,
 }
 
 fn settings() -> String {
@@ -37,9 +39,25 @@ fn settings() -> String {
 
 /// The status and body of an answer; nothing if the server died before it was whole.
 fn ask(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+    ask_with(address, method, path, body, "")
+}
+
+/// The same in a way that may be repeated: the body is its own key.
+fn ask_again(address: &str, method: &str, path: &str, body: &str) -> Option<(u16, Value)> {
+    let key = KeyHash::of(body);
+    ask_with(address, method, path, body, &format!("Idempotency-Key: {key}\r\n"))
+}
+
+fn ask_with(
+    address: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+    header: &str,
+) -> Option<(u16, Value)> {
     let key = api_key([7; 32]);
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: x\r\n{header}X-API-Key: {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
         key.expose(),
         body.len()
     );
@@ -63,13 +81,17 @@ fn hammer(address: &str, stop: &AtomicBool, fates: &Mutex<Vec<(String, Fate)>>, 
             1 => match ask(address, "DELETE", &format!("/password-tokens/{token}"), "") {
                 Some((204, _)) => Fate::Revoked,
                 Some(other) => panic!("{other:?}"),
-                None => Fate::Unknown,
+                None => Fate::RevocationLost,
             },
-            _ => match ask(address, "POST", "/redemptions", &format!("{{\"token\": \"{token}\"}}"))
-            {
+            _ => match ask_again(
+                address,
+                "POST",
+                "/redemptions",
+                &format!("{{\"token\": \"{token}\"}}"),
+            ) {
                 Some((201, _)) => Fate::Redeemed,
                 Some(other) => panic!("{other:?}"),
-                None => Fate::Unknown,
+                None => Fate::RedemptionLost,
             },
         };
         fates.lock().unwrap().push((token, fate));
@@ -80,7 +102,7 @@ fn hammer(address: &str, stop: &AtomicBool, fates: &Mutex<Vec<(String, Fate)>>, 
 fn no_acknowledged_redemption_happens_twice_and_no_honest_token_is_lost_whenever_it_is_killed() {
     let kills = std::env::var("RESETD_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut folder = tempfile::tempdir().unwrap();
-    let mut checked = [0; 4];
+    let mut checked = [0; 5];
     for kill in 0..kills {
         let server = Server::start_in(folder, &settings(), &[]);
         let address = server.address().to_owned();
@@ -106,7 +128,9 @@ fn no_acknowledged_redemption_happens_twice_and_no_honest_token_is_lost_whenever
         }
         folder = server.stop().1;
     }
-    println!("{kills} kills; tokens only issued, redeemed, revoked, unknown: {checked:?}");
+    println!(
+        "{kills} kills; tokens only issued, redeemed, revoked, redemption lost, revocation lost: {checked:?}"
+    );
     assert!(checked.iter().sum::<i32>() > 0);
 }
 
@@ -121,7 +145,15 @@ fn check(address: &str, token: &str, fate: Fate) {
         Fate::Issued => assert_eq!(redeem(), (201, String::new()), "an honest token was lost"),
         Fate::Redeemed => assert_eq!(redeem(), used, "a redemption happened twice"),
         Fate::Revoked => assert_eq!(redeem(), revoked, "a revocation was forgotten"),
-        Fate::Unknown => {
+        Fate::RedemptionLost => {
+            let body = format!("{{\"token\": \"{token}\"}}");
+            for _ in 0..2 {
+                let again = ask_again(address, "POST", "/redemptions", &body).unwrap();
+                assert_eq!(again.0, 201, "a lost answer is not given again: {again:?}");
+            }
+            assert_eq!(redeem(), used, "a redemption happened twice");
+        }
+        Fate::RevocationLost => {
             let first = redeem();
             let was_done = [&used, &revoked].contains(&&first);
             assert!(was_done || first.0 == 201, "{first:?}");

@@ -1,0 +1,159 @@
+//! A redemption whose answer was lost: its own caller may repeat it, and nobody else.
+
+use axum::http::{Method, StatusCode, header};
+use resetd_verify::TokenId;
+use serde_json::{Value, json};
+
+use crate::app::{Answer, TestApp};
+use crate::cli::tell;
+use crate::server::Server;
+
+const KEY: &str = "8e03978e-40d5-43dd-bc93-6894a57f9324";
+
+async fn redeem(app: &TestApp, key: &str, body: &Value) -> Answer {
+    redeem_as(app, app.api_key.expose(), key, body).await
+}
+
+async fn redeem_as(app: &TestApp, api_key: &str, key: &str, body: &Value) -> Answer {
+    let request = axum::http::Request::builder()
+        .method(Method::POST)
+        .uri("/redemptions")
+        .header("x-api-key", api_key)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("idempotency-key", key);
+    app.send(request.body(body.to_string().into()).unwrap()).await
+}
+
+async fn body(app: &TestApp) -> Value {
+    json!({ "token": app.issue("alice").await })
+}
+
+#[tokio::test]
+async fn the_same_caller_with_the_same_key_and_body_gets_the_same_answer_as_long_as_a_token_lives()
+{
+    let app = TestApp::start();
+    let body = body(&app).await;
+    let first = redeem(&app, KEY, &body).await;
+    assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+    for wait in [0, 1, 898] {
+        app.clock.advance(wait);
+        let again = redeem(&app, KEY, &body).await;
+        assert_eq!((again.status, &again.text), (first.status, &first.text), "after {wait} s");
+    }
+    let quoted = redeem(&app, &format!("\"{KEY}\""), &body).await;
+    assert_eq!(quoted.text, first.text, "the quotes of the draft are no part of the key");
+    app.clock.advance(86_400);
+    assert!(!redeem(&app, KEY, &body).await.status.is_success());
+}
+
+#[tokio::test]
+async fn another_key_another_caller_and_no_key_find_the_token_used() {
+    let app = TestApp::start();
+    let body = body(&app).await;
+    assert_eq!(redeem(&app, KEY, &body).await.status, StatusCode::CREATED);
+    redeem(&app, "another", &body).await.assert_problem(409, "token_used");
+    let other = app.key_for(resetd::domain::caller::Scope::Redeem);
+    redeem_as(&app, other, KEY, &body).await.assert_problem(409, "token_used");
+    app.post("/redemptions", body).await.assert_problem(409, "token_used");
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_body() {
+    let app = TestApp::start();
+    let (one, other) = (body(&app).await, body(&app).await);
+    assert_eq!(redeem(&app, KEY, &one).await.status, StatusCode::CREATED);
+    redeem(&app, KEY, &other).await.assert_problem(422, "idempotency_key_reused");
+    // The other token was not touched.
+    assert_eq!(redeem(&app, "another", &other).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_try_that_was_refused_frees_its_key() {
+    let app = TestApp::start();
+    let (used, fresh) = (body(&app).await, body(&app).await);
+    assert_eq!(app.post("/redemptions", used.clone()).await.status, StatusCode::CREATED);
+    redeem(&app, KEY, &used).await.assert_problem(409, "token_used");
+    redeem(&app, KEY, &json!({ "token": "x" })).await.assert_problem(404, "token_unknown");
+    assert_eq!(redeem(&app, KEY, &fresh).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_try_that_is_under_way_is_not_answered_twice() {
+    let app = TestApp::start();
+    let token = app.issue("alice").await;
+    let claims = app.tenant().check(&token).unwrap();
+    let attempt = app.tenant().attempt("all", KEY, b"{}");
+    let revocations = resetd::revocation::Revocations::guarding(app.now().minus(100), 10);
+    let policy = app.tenant().policy();
+    assert!(revocations.begin(policy, &claims, &attempt, app.now()));
+    assert!(!revocations.begin(policy, &claims, &attempt, app.now()));
+    let earlier = revocations.earlier(&policy.tenant, &attempt, app.now());
+    assert_eq!(earlier, Some(resetd::revocation::Earlier::Running));
+}
+
+#[tokio::test]
+async fn of_many_with_one_key_at_once_nobody_gets_another_answer() {
+    let app = TestApp::start();
+    let body = body(&app).await;
+    let mut identifiers = Vec::new();
+    for _ in 0..20 {
+        let answer = redeem(&app, KEY, &body).await;
+        let id = answer.json()["tokenId"].as_str().and_then(TokenId::parse);
+        identifiers.push(id.expect(&answer.text));
+    }
+    identifiers.dedup();
+    assert_eq!(identifiers.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_refused_before_anything_is_done() {
+    let app = TestApp::start();
+    let body = body(&app).await;
+    for key in ["", "\"\"", "two words", "a\"b", &"x".repeat(256)] {
+        redeem(&app, key, &body).await.assert_problem(400, "idempotency_key_invalid");
+    }
+    assert_eq!(redeem(&app, &"x".repeat(255), &body).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn keys_of_two_tenants_have_nothing_to_do_with_each_other() {
+    let app = TestApp::start_with(|options| options.tenants = vec!["acme"]);
+    let acme = app.acting_for("acme");
+    for app in [&app, &acme] {
+        let body = body(app).await;
+        assert_eq!(redeem(app, KEY, &body).await.status, StatusCode::CREATED);
+    }
+}
+
+#[test]
+fn it_may_be_repeated_after_a_crash() {
+    let config = "[token]\nissuer = \"https://reset.example.com\"\n";
+    let hash = resetd::domain::caller::KeyHash::of(api_key().expose());
+    let config = format!(
+        "{config}[[callers]]\nname = \"web\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"redeem\"]\n"
+    );
+    let first = Server::start_with(&config, &[]);
+    let mut issue = first.client();
+    issue.env("RESETD_API_KEY", api_key().expose());
+    let token = tell(issue.args(["issue", "alice", "-o", "json"]), 0).json()["token"].clone();
+    let body = json!({ "token": token }).to_string();
+    let ask = |server: &Server, key: &str| {
+        let request = format!(
+            "POST /redemptions HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nIdempotency-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            api_key().expose(),
+            body.len()
+        );
+        let answer = server.exchange(request.as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
+    };
+    let answer = ask(&first, KEY);
+    assert_eq!(answer.0, "201");
+    let second = Server::start_in(first.kill(), &config, &[]);
+    assert_eq!(ask(&second, KEY), answer);
+    assert_eq!(ask(&second, "another").0, "409");
+}
+
+fn api_key() -> resetd::domain::secret::Secret {
+    resetd::domain::caller::api_key([7; 32])
+}
