@@ -60,7 +60,7 @@ async fn claim_all(folder: &Path, claims: u32) -> Revocations {
 
 fn open(folder: &Path) -> Revocations {
     let folder = StateFolder::open(folder, [7; 16]).unwrap();
-    let recovered = folder.recover(NOW).unwrap();
+    let recovered = folder.recover(NOW, &|_, _| {}).unwrap();
     Revocations::journalled(folder, &recovered, NOW, u64::MAX)
 }
 
@@ -102,6 +102,7 @@ fn token(number: u32) -> Claims {
         aud: vec!["app".into()],
         sub: "alice".into(),
         credential_id: None,
+        credential_version: None,
         user_id: None,
         iat: NOW,
         // Spread over a day, as tokens are.

@@ -7,6 +7,7 @@ mod init;
 mod inspect;
 mod keys;
 mod output;
+mod progress;
 mod serve;
 mod token;
 mod verify;

@@ -11,6 +11,7 @@ mod tenants;
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 pub struct Config {
     /// The listener and its limits.
     pub server: Server,
+    /// How often something may be asked.
+    pub limits: Limits,
     /// Logs.
     pub log: Log,
     /// Every tenant; the first is the default one.
@@ -67,6 +70,13 @@ pub struct Server {
     pub max_body_bytes: usize,
     /// Time for requests under way when the server stops.
     pub shutdown: Duration,
+}
+
+/// How often something may be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Revocations per minute by one address that has a token and no key.
+    pub holder_revocations: NonZeroU32,
 }
 
 /// How logs look.
@@ -170,12 +180,12 @@ impl Config {
     pub fn from_layers(layers: &Layers) -> Result<Self, ConfigError> {
         let raw = layers.read()?;
         let check = Check { layers };
-        let (server, log) = (check.server(&raw)?, check.log(&raw)?);
+        let (server, limits, log) = (check.server(&raw)?, check.limits(&raw)?, check.log(&raw)?);
         let keys = check.keys(&raw)?;
         let tenants = check.tenants(&raw, server.listen, &keys)?;
         let state = check.state(&raw)?;
         let callers = check.callers(&raw, &tenants)?;
-        Ok(Self { server, log, tenants, keys, state, callers })
+        Ok(Self { server, limits, log, tenants, keys, state, callers })
     }
 
     /// The tenant that `[token]` and `[keys]` describe.

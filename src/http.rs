@@ -6,14 +6,19 @@ mod body;
 mod caller;
 mod document;
 mod head;
+mod holder;
+mod idempotency;
 mod metrics;
 mod observe;
 mod problem;
+mod redemptions;
 mod well_known;
 
+pub use holder::Source;
 pub use observe::ON_EVERY_ANSWER;
 pub use problem::{ProblemKind, REGISTRY};
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +32,7 @@ use crate::key_admin::RunningKeys;
 use crate::random::Random;
 use body::BodyLimits;
 use caller::require;
+use holder::Holders;
 use problem::Problem;
 
 /// The longest request target in bytes: the longest token and as much again.
@@ -43,6 +49,8 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Time for the whole body.
     pub body_timeout: Duration,
+    /// How often one address may revoke a token in its hands without a key, per minute.
+    pub holder_revocations: NonZeroU32,
 }
 
 /// Who is let in where.
@@ -59,9 +67,9 @@ pub enum Door {
 /// All that is behind a door.
 pub fn router(keys: &RunningKeys, limits: Limits, door: Door) -> Router {
     let routes = match door {
-        Door::Apps => app_routes(keys),
+        Door::Apps => app_routes(keys, limits),
         Door::Admins => admin_routes(keys),
-        Door::Everybody => app_routes(keys).merge(admin_routes(keys)),
+        Door::Everybody => app_routes(keys, limits).merge(admin_routes(keys)),
     };
     routes
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
@@ -73,8 +81,10 @@ pub fn router(keys: &RunningKeys, limits: Limits, door: Door) -> Router {
 }
 
 /// Every route of apps and edges, with the scope it asks for.
-fn app_routes(keys: &RunningKeys) -> Router {
+fn app_routes(keys: &RunningKeys, limits: Limits) -> Router {
     let service = keys.service();
+    let holders = Holders::new(service, limits.holder_revocations);
+    let holders = from_fn_with_state(holders, holder::disown);
     let needs = |scope: Scope| from_fn_with_state((service.clone(), scope), require);
     let api = Router::new()
         .route("/password-tokens", post(api::issue).layer(needs(Scope::Issue)))
@@ -84,8 +94,10 @@ fn app_routes(keys: &RunningKeys) -> Router {
                 .layer(needs(Scope::Check))
                 .merge(delete(api::delete).layer(needs(Scope::Revoke))),
         )
-        .route("/redemptions", post(api::redeem).layer(needs(Scope::Redeem)))
-        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)));
+        .route("/redemptions", post(redemptions::redeem).layer(needs(Scope::Redeem)))
+        .route("/redemptions/{id}/commit", post(redemptions::commit).layer(needs(Scope::Redeem)))
+        .route("/redemptions/{id}/cancel", post(redemptions::cancel).layer(needs(Scope::Redeem)))
+        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)).layer(holders));
     let open = Router::new()
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/.well-known/reset-token-issuer", get(well_known::issuer))

@@ -22,7 +22,7 @@ use resetd_verify::Timestamp;
 use tokio::sync::oneshot;
 
 pub use disk::{Disk, Files};
-pub use record::{Attempt, Change, Event, Scope, TenantTag, UserTag, Why};
+pub use record::{Attempt, CallerTag, Change, Event, Hold, Scope, TenantTag, UserTag, Why};
 pub use replay::{Cut, Recovered, ReplayError};
 pub use writer::{Health, Sink};
 
@@ -131,12 +131,17 @@ impl StateFolder {
         self.is_new
     }
 
-    /// Reads back what can still matter at `now`. A torn end is cut off.
+    /// Reads back what can still matter at `now`. A torn end is cut off. `told` hears how many bytes of
+    /// how many are read, from several threads.
     ///
     /// # Errors
     /// [`StateError::Replay`] names file, offset and mend.
-    pub fn recover(&self, now: Timestamp) -> Result<Recovered, StateError> {
-        Ok(replay::recover(&self.path, now)?)
+    pub fn recover(
+        &self,
+        now: Timestamp,
+        told: &(dyn Fn(u64, u64) + Sync),
+    ) -> Result<Recovered, StateError> {
+        Ok(replay::recover(&self.path, now, told)?)
     }
 
     /// Starts to write behind what was recovered. `sink` learns of each event when it is on disk.

@@ -6,12 +6,17 @@
 //! the order of the journal, so that a restart comes to the same state. Without one, what was issued
 //! before the start is refused, for nobody can know what became of it.
 
+mod hold;
+mod mark;
 mod memory;
+#[cfg(test)]
+mod model;
 
 use std::sync::Arc;
 
 use resetd_verify::{Claims, Timestamp, TokenId};
 use ring::digest;
+use serde::Serialize;
 
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{
@@ -19,17 +24,42 @@ use crate::journal::{
     TenantTag, Unwritten, UserTag, Why,
 };
 
-pub use memory::{Earlier, Refusal};
+pub use hold::RedemptionId;
+pub use mark::{NotHeld, Refusal};
+pub use memory::Earlier;
 
-use memory::Memory;
+use memory::{Memory, Token};
 
 /// The spent and revoked tokens of one process.
 #[derive(Debug)]
 pub struct Revocations {
     memory: Arc<Memory>,
     journal: Option<Journal>,
-    /// Makes user tags unlike those of any other journal.
+    /// Makes tags and the names of redemptions unlike those of any other journal.
     salt: [u8; 16],
+    /// Why this process does not know what was spent before it started, if it does not.
+    forgotten: Option<Forgotten>,
+}
+
+/// Why it is not known what was spent before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Forgotten {
+    /// Nothing is written down.
+    Guard,
+    /// There was no journal yet, or it is lost.
+    NewState,
+    /// The journal was restored, and what was spent after the backup is not in it.
+    AfterRestore,
+}
+
+/// What is known of the time before the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// Tokens issued before this are refused, whatever became of them.
+    pub refused_before: Option<Timestamp>,
+    /// Why, if this start is the reason.
+    pub because: Option<Forgotten>,
 }
 
 /// Something is decided and on its way to the disk; it may be answered when it is there.
@@ -52,10 +82,12 @@ impl Written {
 
 impl Revocations {
     /// Remembers in memory only. Tokens issued up to and including this second are refused.
-    pub fn guarding(started: Timestamp, capacity: u64) -> Self {
-        let memory = Memory::new(capacity);
-        memory.apply(&start(started, Timestamp::from_seconds(u64::MAX)), started);
-        Self { memory: Arc::new(memory), journal: None, salt: [0; 16] }
+    /// `salt` is random.
+    pub fn guarding(started: Timestamp, capacity: u64, salt: [u8; 16]) -> Self {
+        let (memory, forgotten) = (Arc::new(Memory::new(capacity)), Some(Forgotten::Guard));
+        let revocations = Self { memory, journal: None, salt, forgotten };
+        let _ = revocations.record(start(started, Timestamp::from_seconds(u64::MAX)), started);
+        revocations
     }
 
     /// Goes on from a journal.
@@ -69,19 +101,26 @@ impl Revocations {
         memory.recover(&recovered.events, now);
         let salt = folder.salt();
         let journal = folder.start(recovered, Arc::clone(&memory) as _);
-        Self { memory, journal: Some(journal), salt }
+        Self { memory, journal: Some(journal), salt, forgotten: None }
     }
 
     /// Refuses from now on all tokens that were issued up to and including this second, since what
     /// became of them is not known. `acceptance` is the longest time in seconds for which one of
     /// them can be accepted.
-    pub fn forget_before(&self, now: Timestamp, acceptance: u64) -> Written {
+    pub fn forget_before(&mut self, now: Timestamp, acceptance: u64, why: Forgotten) -> Written {
+        self.forgotten = Some(why);
         self.record(start(now, now.plus(acceptance)), now)
     }
 
-    /// Whether so much is remembered that no more tokens should be issued.
-    pub fn is_full(&self, now: Timestamp) -> bool {
-        self.memory.is_full(now)
+    /// What is known of the time before the start.
+    pub fn past(&self) -> Past {
+        let refused_before = self.memory.start().map(|through| through.plus(1));
+        Past { refused_before, because: self.forgotten }
+    }
+
+    /// Whether so much is remembered, here and `besides`, that no more tokens should be issued.
+    pub fn is_full(&self, besides: u64, now: Timestamp) -> bool {
+        self.memory.is_full(besides, now)
     }
 
     /// Marks and cut-offs remembered; exact after [`tidy`](Self::tidy).
@@ -107,6 +146,13 @@ impl Revocations {
         if let Some(journal) = &self.journal {
             drop(journal.append(Event::Tick, now));
         }
+    }
+
+    /// Waits for all that was decided before it: what is refused because of an earlier request must not
+    /// be told before that is on disk, where it is told as done.
+    pub fn settled(&self, now: Timestamp) -> Written {
+        let tick = self.journal.as_ref().map(|journal| journal.append(Event::Tick, now));
+        Written(tick.into_iter().collect())
     }
 
     /// Whether what is decided can be made to last.
@@ -139,9 +185,14 @@ impl Revocations {
     ///
     /// # Errors
     /// Why it is not.
-    pub fn check(&self, tenant: &TenantName, claims: &Claims) -> Result<(), Refusal> {
+    pub fn check(
+        &self,
+        tenant: &TenantName,
+        claims: &Claims,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
         let tenant = tenant_tag(tenant);
-        self.memory.check(tenant, self.user_tag(tenant, &claims.sub), claims)
+        self.memory.check(tenant, self.user_tag(tenant, &claims.sub), claims, now)
     }
 
     /// Spends a verified token: exactly one of all who try gets `Ok`. With `supersede`, the user's
@@ -156,13 +207,15 @@ impl Revocations {
         attempt: Option<Attempt>,
         now: Timestamp,
     ) -> Result<Written, Refusal> {
-        let live = self.check(&policy.tenant, claims);
-        let marked = live.and_then(|()| self.mark(policy, claims, Why::Used, attempt, now));
-        let mut written = marked.inspect_err(|_| {
-            attempt.inspect(|attempt| self.memory.abandon(tenant_tag(&policy.tenant), attempt));
-        })?;
+        let (token, until) = (token(policy, claims.jti), claims.exp.plus(policy.leeway));
+        let (tenant, jti) = token;
+        let spent = self
+            .check(&policy.tenant, claims, now)
+            .and_then(|()| self.memory.redeem(token, until, now));
+        spent.inspect_err(|_| self.abandon(tenant, attempt))?;
+        let mark = Event::Mark { tenant, jti, why: Why::Used, until, attempt, hold: None };
+        let mut written = self.record_decided(mark, now);
         if policy.supersede {
-            let until = claims.exp.plus(policy.leeway);
             written.0.extend(self.raise_user(policy, &claims.sub, now, until, now).0);
         }
         Ok(written)
@@ -178,18 +231,24 @@ impl Revocations {
         claims: &Claims,
         now: Timestamp,
     ) -> Result<Written, Refusal> {
-        self.check(&policy.tenant, claims)?;
-        self.mark(policy, claims, Why::Revoked, None, now)
+        match self.check(&policy.tenant, claims, now) {
+            Ok(()) | Err(Refusal::Held { .. }) => {}
+            Err(refusal) => return Err(refusal),
+        }
+        self.mark_revoked(policy, claims.jti, claims.exp.plus(policy.leeway), now)
     }
 
     /// Revokes a token of which only the identifier is known.
-    pub fn revoke_id(&self, policy: &Policy, jti: TokenId, now: Timestamp) -> Written {
-        let (tenant, why) = (tenant_tag(&policy.tenant), Why::Revoked);
-        let until = now.plus(policy.longest_acceptance());
-        match self.memory.reserve(tenant, jti, why, until, now) {
-            Ok(()) => self.record_mark(Event::Mark { tenant, jti, why, until, attempt: None }, now),
-            Err(_) => Written(Vec::new()),
-        }
+    ///
+    /// # Errors
+    /// Why there was nothing to revoke.
+    pub fn revoke_id(
+        &self,
+        policy: &Policy,
+        jti: TokenId,
+        now: Timestamp,
+    ) -> Result<Written, Refusal> {
+        self.mark_revoked(policy, jti, now.plus(policy.longest_acceptance()), now)
     }
 
     /// Revokes all tokens of a user issued up to and including this second.
@@ -223,35 +282,41 @@ impl Revocations {
         self.record(Event::Cutoff { scope, change: Change::Raise(through), until }, now)
     }
 
-    fn mark(
+    fn mark_revoked(
         &self,
         policy: &Policy,
-        claims: &Claims,
-        why: Why,
-        attempt: Option<Attempt>,
+        jti: TokenId,
+        until: Timestamp,
         now: Timestamp,
     ) -> Result<Written, Refusal> {
-        let (tenant, jti) = (tenant_tag(&policy.tenant), claims.jti);
-        let until = claims.exp.plus(policy.leeway);
-        self.memory.reserve(tenant, jti, why, until, now)?;
-        Ok(self.record_mark(Event::Mark { tenant, jti, why, until, attempt }, now))
+        let (tenant, _) = token(policy, jti);
+        let (hold, until) = self.memory.revoke((tenant, jti), until, now)?;
+        let why = Why::Revoked;
+        let mark = Event::Mark { tenant, jti, why, until, attempt: None, hold };
+        Ok(self.record_decided(mark, now))
     }
 
-    /// The mark is in memory already; only its writing is left.
-    fn record_mark(&self, mark: Event, now: Timestamp) -> Written {
+    /// What is decided in memory already; only its writing is left.
+    fn record_decided(&self, event: Event, now: Timestamp) -> Written {
         let Some(journal) = &self.journal else {
-            self.memory.written(&mark, now);
+            self.memory.written(&event, now);
             return Written(Vec::new());
         };
-        Written(vec![journal.append(mark, now)])
+        Written(vec![journal.append(event, now)])
     }
 
     fn record(&self, event: Event, now: Timestamp) -> Written {
         if let Some(journal) = &self.journal {
             return Written(vec![journal.append(event, now)]);
         }
-        self.memory.apply(&event, now);
+        self.memory.written(&event, now);
         Written(Vec::new())
+    }
+
+    fn abandon(&self, tenant: TenantTag, attempt: Option<Attempt>) {
+        if let Some(attempt) = attempt {
+            self.memory.abandon(tenant, &attempt);
+        }
     }
 
     /// What a caller's try hashes to.
@@ -291,6 +356,10 @@ impl Revocations {
 
 fn start(through: Timestamp, until: Timestamp) -> Event {
     Event::Cutoff { scope: Scope::Everything, change: Change::Raise(through), until }
+}
+
+fn token(policy: &Policy, jti: TokenId) -> Token {
+    (tenant_tag(&policy.tenant), jti)
 }
 
 fn tenant_tag(tenant: &TenantName) -> TenantTag {
@@ -338,6 +407,7 @@ mod tests {
             aud: vec!["app".into()],
             sub: sub.into(),
             credential_id: None,
+            credential_version: None,
             user_id: None,
             iat,
             exp: iat.plus(900),
@@ -348,14 +418,14 @@ mod tests {
     }
 
     fn check(revocations: &Revocations, claims: &Claims) -> Result<(), Refusal> {
-        revocations.check(&TenantName::default(), claims)
+        revocations.check(&TenantName::default(), claims, START)
     }
 
     #[test]
     fn eight_threads_on_the_same_hundred_thousand_tokens_have_one_winner_each() {
         const THREADS: usize = 8;
         const TOKENS: usize = 100_000;
-        let revocations = Revocations::guarding(START, 1_000_000);
+        let revocations = Revocations::guarding(START, 1_000_000, [0; 16]);
         let policy = policy(false);
         let wins: Vec<_> = (0..TOKENS).map(|_| AtomicUsize::new(0)).collect();
         let barrier = Barrier::new(THREADS);
@@ -377,7 +447,7 @@ mod tests {
 
     #[test]
     fn nothing_is_dropped_for_size() {
-        let revocations = Revocations::guarding(START, 100);
+        let revocations = Revocations::guarding(START, 100, [0; 16]);
         let policy = policy(false);
         for id in 0..10_000 {
             let claims = claims(id, "alice", START.plus(1));
@@ -392,10 +462,10 @@ mod tests {
 
     #[test]
     fn it_says_full_at_its_capacity_and_goes_on_redeeming() {
-        let revocations = Revocations::guarding(START, 3);
+        let revocations = Revocations::guarding(START, 3, [0; 16]);
         let policy = policy(false);
         for id in 0..4 {
-            assert_eq!(revocations.is_full(START), id >= 3, "after {id} marks");
+            assert_eq!(revocations.is_full(0, START), id >= 3, "after {id} marks");
             let claims = claims(id, "alice", START.plus(1));
             assert_eq!(revocations.redeem(&policy, &claims, None, START.plus(1)).map(drop), Ok(()));
         }
@@ -403,7 +473,7 @@ mod tests {
 
     #[test]
     fn a_mark_lives_until_the_expiry_of_its_token_plus_the_leeway_of_verification() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let claims = claims(1, "alice", START.plus(1));
         let _ = revocations.redeem(&policy, &claims, None, START.plus(2)).unwrap();
@@ -417,7 +487,7 @@ mod tests {
 
     #[test]
     fn a_mark_whose_life_is_over_gives_its_memory_back() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let claims = claims(1, "alice", START.plus(1));
         // Redeemed as late as can be: the mark lives for no time at all.
@@ -434,7 +504,7 @@ mod tests {
 
     #[test]
     fn tokens_issued_up_to_the_second_of_the_start_are_refused_unless_issued_here() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let older = claims(1, "alice", START.minus(1));
         let same_second = claims(2, "alice", START);
@@ -452,7 +522,7 @@ mod tests {
 
     #[test]
     fn a_new_token_supersedes_the_older_ones_of_its_user_also_within_one_second() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(true);
         let now = START.plus(5);
         let (first, second) = (claims(1, "alice", now), claims(2, "alice", now));
@@ -467,7 +537,7 @@ mod tests {
 
     #[test]
     fn a_token_that_was_overtaken_while_it_was_signed_does_not_replace_the_later_one() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(true);
         let (slow, fast) = (claims(1, "alice", START.plus(5)), claims(2, "alice", START.plus(6)));
         let _ = revocations.admit(&policy, &fast);
@@ -478,7 +548,7 @@ mod tests {
 
     #[test]
     fn without_supersede_a_user_may_have_several_live_tokens() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let now = START.plus(5);
         let (first, second) = (claims(1, "alice", now), claims(2, "alice", now));
@@ -497,7 +567,7 @@ mod tests {
         let after = claims(2, "alice", now);
         let bob = claims(3, "bob", now);
         for bobs in [Ok(()), Err(Refusal::Revoked)] {
-            let revocations = Revocations::guarding(START, 1000);
+            let revocations = Revocations::guarding(START, 1000, [0; 16]);
             let revoke = || {
                 let _ = if bobs.is_ok() {
                     revocations.revoke_user(&policy, "alice", now, now)
@@ -520,7 +590,7 @@ mod tests {
 
     #[test]
     fn a_users_cut_off_is_kept_as_long_as_any_token_it_refuses_could_live_and_no_longer() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(true);
         let now = START.plus(5);
         let life = || {
@@ -542,7 +612,7 @@ mod tests {
 
     #[test]
     fn a_token_revoked_by_its_identifier_stays_so_for_as_long_as_any_token_can_live() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let token = claims(1, "alice", START.plus(1));
         let _ = revocations.revoke_id(&policy, token.jti, START);
@@ -554,7 +624,7 @@ mod tests {
 
     #[test]
     fn a_cut_off_never_moves_back() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let _ = revocations.revoke_user(&policy, "alice", START.plus(10), START.plus(10));
         let _ = revocations.revoke_user(&policy, "alice", START.plus(5), START.plus(10));
@@ -563,7 +633,7 @@ mod tests {
 
     #[test]
     fn what_a_token_already_is_decides_over_what_is_asked_of_it() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let now = START.plus(5);
         let (used, revoked) = (claims(1, "alice", now), claims(2, "alice", now));
@@ -581,7 +651,7 @@ mod tests {
 
     #[test]
     fn tenants_do_not_spend_each_others_tokens() {
-        let revocations = Revocations::guarding(START, 1000);
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let now = START.plus(5);
         let token = claims(1, "alice", now);
         let other = Policy { tenant: TenantName::parse("other").unwrap(), ..policy(false) };

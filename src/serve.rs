@@ -25,7 +25,7 @@ use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
 use crate::random::{NoRandomness, Random};
-use crate::revocation::Revocations;
+use crate::revocation::{Forgotten, Revocations};
 use crate::service::{Error, Parts, ResetService, TenantParts};
 use housekeeping::keep_house;
 
@@ -81,13 +81,15 @@ pub enum ServeError {
     NoRandomness(#[from] NoRandomness),
 }
 
-/// Runs the server until `shutdown` is done and the requests under way are answered. `started` is
-/// called once, when it listens.
+/// Runs the server until `shutdown` is done and the requests under way are answered. `reading` hears
+/// how many bytes of how many of the journal are read, from several threads; `started` is called once,
+/// when it listens.
 ///
 /// # Errors
 /// [`ServeError`] when it cannot start. Once it listens, it runs.
 pub async fn serve(
     config: Config,
+    reading: &(dyn Fn(u64, u64) + Sync),
     started: impl FnOnce(&Started),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
@@ -105,7 +107,7 @@ pub async fn serve(
 
     let config = config.listening_on(address);
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
-    let (revocations, clock) = revocations(&config).await?;
+    let (revocations, clock) = revocations(&config, reading).await?;
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let service = ResetService::new(Parts {
         tenants,
@@ -120,6 +122,7 @@ pub async fn serve(
     let limits = Limits {
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
+        holder_revocations: config.limits.holder_revocations,
     };
     let (stop, stopping) = watch::channel(false);
     let admin_address = admin.as_ref().map(|(_, address)| *address);
@@ -156,22 +159,30 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeE
 }
 
 /// What was spent and revoked, and a clock that is not behind it.
-async fn revocations(config: &Config) -> Result<(Revocations, Arc<dyn Clock>), ServeError> {
+async fn revocations(
+    config: &Config,
+    reading: &(dyn Fn(u64, u64) + Sync),
+) -> Result<(Revocations, Arc<dyn Clock>), ServeError> {
     let (state, clock) = (&config.state, SystemClock::new());
     if state.durability == Durability::Guard {
-        return Ok((Revocations::guarding(clock.now(), state.capacity), Arc::new(clock)));
+        let salt = Random::new().bytes()?;
+        return Ok((Revocations::guarding(clock.now(), state.capacity, salt), Arc::new(clock)));
     }
     let folder = StateFolder::open(&state.directory, Random::new().bytes()?)?;
-    let recovered = folder.recover(clock.now())?;
+    let recovered = folder.recover(clock.now(), reading)?;
     report(&recovered);
     let clock = SystemClock::not_before(recovered.high_water);
-    let is_unknown = folder.is_new() || state.after_restore;
+    let forgotten = match (folder.is_new(), state.after_restore) {
+        (_, true) => Some(Forgotten::AfterRestore),
+        (true, false) => Some(Forgotten::NewState),
+        (false, false) => None,
+    };
     let (now, acceptance) = (clock.now(), longest_acceptance(config));
-    let revocations = Revocations::journalled(folder, &recovered, now, state.capacity);
+    let mut revocations = Revocations::journalled(folder, &recovered, now, state.capacity);
     // What was read back is not the last batch from here on, so damage to it is told from a torn end.
     revocations.tick(now);
-    if is_unknown {
-        revocations.forget_before(now, acceptance).wait().await.map_err(Error::from)?;
+    if let Some(why) = forgotten {
+        revocations.forget_before(now, acceptance, why).wait().await.map_err(Error::from)?;
         tracing::info!("what was spent before is not known: older tokens are refused");
     }
     Ok((revocations, Arc::new(clock)))

@@ -1,6 +1,7 @@
 //! The service: its tenants side by side, and what they share. Each operation on tokens is one
 //! tenant's, in `service/tenant.rs`.
 
+mod answers;
 pub mod error;
 mod tenant;
 
@@ -15,10 +16,15 @@ use crate::domain::keyring::Keyring;
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{Health, Unwritten};
 use crate::random::Random;
-use crate::revocation::Revocations;
+use crate::revocation::{Past, Revocations};
 
+pub use crate::revocation::RedemptionId;
 pub use error::{Error, TokenError};
-pub use tenant::{Applied, Jwks, Redemption, Revocation, Tenant};
+pub use tenant::{
+    Applied, Jwks, Phase, Presented, RedeemRequest, Redemption, Reuse, Revocation, Tenant,
+};
+
+use answers::Answers;
 
 /// Issues, checks, redeems and revokes reset tokens of its tenants. Cheap to clone; all clones are one
 /// service.
@@ -37,6 +43,7 @@ struct Inner {
 struct Shared {
     base_url: String,
     revocations: Revocations,
+    answers: Answers,
     clock: Arc<dyn Clock>,
     random: Random,
     jwks_max_age: u64,
@@ -87,6 +94,7 @@ impl ResetService {
         let shared = Arc::new(Shared {
             base_url: first.map(|tenant| tenant.policy.issuer.clone()).unwrap_or_default(),
             revocations: parts.revocations,
+            answers: Answers::new(),
             clock: parts.clock,
             random: Random::new(),
             jwks_max_age: parts.jwks_max_age,
@@ -107,6 +115,22 @@ impl ResetService {
         let caller = self.0.callers.authenticate(api_key).ok_or(Error::Unauthenticated)?;
         let tenant = self.tenant(&caller.tenant).ok_or(Error::Unauthenticated)?;
         Ok((caller, tenant))
+    }
+
+    /// Kills a token for whoever holds it, of whichever tenant it is. It does not tell whether there was
+    /// anything to kill.
+    ///
+    /// # Errors
+    /// [`Error::RedemptionRunning`], [`Error::Unwritten`].
+    pub async fn disown(&self, token: &str) -> Result<Applied, Error> {
+        let mut applied = Applied { token_id: None, before: None };
+        for tenant in self.tenants() {
+            applied = tenant.apply(&Revocation::Token(token)).await?;
+            if applied.token_id.is_some() {
+                break;
+            }
+        }
+        Ok(applied)
     }
 
     /// The tenant of this name, if there is one.
@@ -137,15 +161,22 @@ impl ResetService {
         self.tenants().try_for_each(|tenant| tenant.active_key().map(drop))
     }
 
+    /// What is known of the time before the start.
+    pub fn past(&self) -> Past {
+        self.0.shared.revocations.past()
+    }
+
     /// How much of what may be remembered is.
     pub fn remembered(&self) -> Remembered {
-        let Shared { revocations, .. } = &*self.0.shared;
-        let (count, capacity) = (revocations.count(), revocations.capacity());
+        let Shared { revocations, answers, .. } = &*self.0.shared;
+        let count = revocations.count() + answers.count();
+        let capacity = revocations.capacity();
         Remembered { count, capacity, journal: revocations.health() }
     }
 
     /// Gives back the memory and the disk of what has expired.
     pub fn tidy(&self) {
+        self.0.shared.answers.tidy();
         self.0.shared.revocations.tidy(self.0.shared.clock.now());
     }
 

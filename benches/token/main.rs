@@ -25,7 +25,7 @@ use resetd::domain::policy::{Expiry, Lifetime, Policy, TenantName};
 use resetd::keystore::Keystore;
 use resetd::random::Random;
 use resetd::revocation::Revocations;
-use resetd::service::{Parts, ResetService, Tenant, TenantParts};
+use resetd::service::{Parts, RedeemRequest, ResetService, Tenant, TenantParts};
 use resetd_verify::crypto::PROVIDER;
 use resetd_verify::{Algorithm, Claims, KeySet, TOKEN_TYPE, Timestamp, TokenId};
 use ring::rand::SystemRandom;
@@ -69,7 +69,7 @@ fn encoding(issuer: &Issuer) -> Group {
         move || issue::issue(&request, &policy, &key, now, random.token_id().unwrap()).unwrap();
 
     let (service, mut users) = (issuer.service(), 0..);
-    let whole = move || at_once(service.issue(&request_of_next(&mut users))).unwrap();
+    let whole = move || at_once(service.issue(&request_of_next(&mut users), None)).unwrap();
 
     let mut header = Header::new(issuer.algorithm.into());
     header.typ = Some(TOKEN_TYPE.into());
@@ -96,12 +96,15 @@ fn verifying(issuer: &Issuer) -> Group {
     let (service, mut users) = (issuer.service(), 0..);
     let issuing = service.clone();
     let issue = move |times| {
-        let issue = |_| at_once(issuing.issue(&request_of_next(&mut users))).unwrap();
+        let issue = |_| {
+            let answer = at_once(issuing.issue(&request_of_next(&mut users), None)).unwrap();
+            let token = answer.token.clone();
+            RedeemRequest { token, credential_id: None, credential_version: None, hold: None }
+        };
         (0..times).map(issue).collect()
     };
-    let redeem = move |issued: &IssuedToken| {
-        at_once(service.redeem(issued.token.expose(), None, None)).unwrap()
-    };
+    let redeem =
+        move |request: &RedeemRequest| at_once(service.redeem("web", request, None)).unwrap();
 
     let (token, key) = (issuer.token().token, issuer.decoding_key());
     let mut validation = Validation::new(issuer.algorithm.into());
@@ -126,7 +129,7 @@ fn claiming(issuer: &Issuer) -> Group {
     let (policy, claims, now) = (issuer.policy.clone(), issuer.token().claims, issuer.now);
     let random = Random::new();
     let fresh = move |times| {
-        let revocations = Arc::new(Revocations::guarding(now.minus(1), u64::MAX));
+        let revocations = Arc::new(Revocations::guarding(now.minus(1), u64::MAX, [0; 16]));
         let claims = |_| Claims { jti: random.token_id().unwrap(), ..claims.clone() };
         (0..times).map(claims).map(|claims| (revocations.clone(), claims)).collect()
     };
@@ -184,7 +187,7 @@ impl Issuer {
         let service = ResetService::new(Parts {
             tenants: vec![TenantParts { policy: self.policy.clone(), keyring }],
             callers: Callers::new(Vec::new()),
-            revocations: Revocations::guarding(clock.now(), u64::MAX),
+            revocations: Revocations::guarding(clock.now(), u64::MAX, [0; 16]),
             clock,
             jwks_max_age: 300,
         });
@@ -280,6 +283,7 @@ struct Decoded {
 fn request(user: u64) -> IssueRequest {
     IssueRequest {
         username: Username::parse(&format!("user-{user}@example.com")).unwrap(),
+        credential_version: None,
         credential_id: None,
         user_id: None,
         expiry: Expiry::Default,

@@ -18,6 +18,8 @@ use crate::domain::secret::Secret;
 
 /// Longest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
+/// Refusals of a token that is good, and not for what was named beside it.
+const MISMATCHES: [&str; 2] = ["credential_mismatch", "credential_version_mismatch"];
 /// Time for one whole exchange.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -38,6 +40,9 @@ pub(super) struct IssueArgs {
     /// The credential that may be reset
     #[arg(long, value_name = "ID")]
     credential_id: Option<String>,
+    /// The present version of the credential; the token is good for no other
+    #[arg(long, value_name = "TEXT")]
+    credential_version: Option<String>,
     /// The app's own identifier of the user
     #[arg(long, value_name = "ID")]
     user_id: Option<String>,
@@ -55,6 +60,9 @@ pub(super) struct RedeemArgs {
     /// Spend it only if it is for this credential
     #[arg(long, value_name = "ID")]
     credential_id: Option<String>,
+    /// The present version of the credential, if the token was issued with one
+    #[arg(long, value_name = "TEXT")]
+    credential_version: Option<String>,
     #[command(flatten)]
     service: Service,
 }
@@ -85,6 +93,7 @@ pub(super) fn issue(args: &IssueArgs, output: Output) -> Result<Outcome> {
     let body = members([
         ("username", Some(args.username.as_str().into())),
         ("credentialId", args.credential_id.as_deref().map(Into::into)),
+        ("credentialVersion", args.credential_version.as_deref().map(Into::into)),
         ("userId", args.user_id.as_deref().map(Into::into)),
         ("ttl", args.ttl.map(Into::into)),
     ]);
@@ -105,6 +114,7 @@ pub(super) fn redeem(args: &RedeemArgs, output: Output) -> Result<Outcome> {
     let body = members([
         ("token", Some(token.into())),
         ("credentialId", args.credential_id.as_deref().map(Into::into)),
+        ("credentialVersion", args.credential_version.as_deref().map(Into::into)),
     ]);
     args.service.post("/redemptions", &body, "tokenId")?.show(output, |answer| {
         facts([
@@ -194,7 +204,7 @@ impl Service {
                 Ok(Answer::Done(answer))
             }
             None => bail!("{url} answered {status} with JSON of another kind: is it resetd?"),
-            Some(code) if code.starts_with("token_") || code == "credential_mismatch" => {
+            Some(code) if code.starts_with("token_") || MISMATCHES.contains(&code) => {
                 Ok(Answer::NotValid(answer))
             }
             Some(_) => Err(failure(&url, &answer)),

@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::progress::Reading;
 use super::{Outcome, Settings};
 use crate::config::{Log, LogFormat};
 use crate::serve::{Started, serve};
@@ -45,7 +46,9 @@ pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
         // Before anything listens, so that no signal is missed.
         let stop = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let [Ok(terminate), Ok(interrupt)] = stop else { anyhow::bail!("cannot take signals") };
-        serve(config, greet, either(terminate, interrupt)).await?;
+        let reading = Reading::new();
+        let read = |done, of| reading.told(done, of);
+        serve(config, &read, greet, either(terminate, interrupt)).await?;
         Ok(Outcome::Done)
     })
 }

@@ -3,6 +3,7 @@
 //! tenants, keys and callers have files of their own.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::raw::RawConfig;
-use super::{ConfigError, Durability, Layers, Log, LogFormat, Server, State};
+use super::{ConfigError, Durability, Layers, Limits, Log, LogFormat, Server, State};
 
 /// Turns raw values into valid ones, and knows where each came from.
 pub(super) struct Check<'l> {
@@ -98,6 +99,14 @@ impl Check<'_> {
             return self.refuse("server.admin_listen", problem);
         }
         Ok(Some(address))
+    }
+
+    pub(super) fn limits(&self, raw: &RawConfig) -> Result<Limits, ConfigError> {
+        let key = "limits.holder_revocations_per_minute";
+        let value = self.within(key, raw.limits.holder_revocations_per_minute, 1..=10_000)?;
+        let number = u32::try_from(value).ok().and_then(NonZeroU32::new);
+        let holder_revocations = number.map_or_else(|| self.refuse(key, "is too large"), Ok)?;
+        Ok(Limits { holder_revocations })
     }
 
     pub(super) fn log(&self, raw: &RawConfig) -> Result<Log, ConfigError> {

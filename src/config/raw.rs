@@ -8,6 +8,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) server: RawServer,
+    pub(super) limits: RawLimits,
     pub(super) log: RawLog,
     pub(super) token: RawToken,
     pub(super) keys: RawKeys,
@@ -30,6 +31,12 @@ pub(super) struct RawServer {
     pub(super) max_connection_seconds: u64,
     pub(super) max_body_bytes: u64,
     pub(super) shutdown_seconds: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawLimits {
+    pub(super) holder_revocations_per_minute: u64,
 }
 
 #[derive(Debug, Deserialize)]

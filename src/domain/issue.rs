@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use resetd_verify::{Claims, Timestamp, TokenId};
 use signature::Signer as _;
 
+use super::binding::{Bound, CredentialVersion};
 use super::identifier::{CredentialId, UserId, Username};
 use super::keyring::Key;
 use super::policy::{Expiry, Policy, PolicyError};
@@ -18,6 +19,8 @@ pub struct IssueRequest {
     pub username: Username,
     /// For which credential.
     pub credential_id: Option<CredentialId>,
+    /// In which version of it.
+    pub credential_version: Option<CredentialVersion>,
     /// The app's own identifier of the user.
     pub user_id: Option<UserId>,
     /// How long.
@@ -55,11 +58,15 @@ pub fn issue(
     now: Timestamp,
     jti: TokenId,
 ) -> Result<IssuedToken, IssueError> {
+    let credential_id = request.credential_id.as_ref().map(CredentialId::as_str);
+    let bound = Bound { jti, username: request.username.as_str(), credential_id };
+    let tag = |version| key.binding().tag(&bound, version);
     let claims = Claims {
         iss: policy.issuer.clone(),
         aud: vec![policy.audience.clone()],
         sub: request.username.as_str().into(),
-        credential_id: request.credential_id.as_ref().map(|id| id.as_str().into()),
+        credential_id: credential_id.map(Into::into),
+        credential_version: request.credential_version.as_ref().map(tag),
         user_id: request.user_id.as_ref().map(|id| id.as_str().into()),
         iat: now,
         exp: policy.expiry(request.expiry, now)?,

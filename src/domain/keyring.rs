@@ -10,6 +10,7 @@ use resetd_verify::crypto::SigningKey;
 use resetd_verify::{JwksError, KeyId, KeySet, PublicKey, TOKEN_TYPE, Timestamp};
 use serde::{Serialize, Serializer};
 
+use crate::domain::binding::BindingKey;
 use crate::domain::time::rfc3339;
 
 /// A key pair with the times that decide its state. Clones share the private half.
@@ -17,6 +18,7 @@ use crate::domain::time::rfc3339;
 pub struct Key {
     public: PublicKey,
     signing: Arc<SigningKey>,
+    binding: BindingKey,
     times: KeyTimes,
     /// The JOSE header of every token it signs, encoded once.
     encoded_header: String,
@@ -54,14 +56,19 @@ impl KeyTimes {
 
 impl Key {
     /// Puts the halves and the times of a key together.
-    pub fn new(public: PublicKey, signing: SigningKey, times: KeyTimes) -> Self {
+    pub fn new(
+        public: PublicKey,
+        signing: SigningKey,
+        binding: BindingKey,
+        times: KeyTimes,
+    ) -> Self {
         let header = format!(
             r#"{{"alg":"{}","typ":"{TOKEN_TYPE}","kid":"{}"}}"#,
             public.algorithm(),
             public.kid()
         );
         let encoded_header = URL_SAFE_NO_PAD.encode(header);
-        Self { public, signing: Arc::new(signing), times, encoded_header }
+        Self { public, signing: Arc::new(signing), binding, times, encoded_header }
     }
 
     /// The public half.
@@ -77,6 +84,11 @@ impl Key {
     /// The times in its file.
     pub fn times(&self) -> &KeyTimes {
         &self.times
+    }
+
+    /// What binds its tokens to the version of a credential.
+    pub fn binding(&self) -> &BindingKey {
+        &self.binding
     }
 
     pub(super) fn signing_key(&self) -> &SigningKey {

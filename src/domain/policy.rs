@@ -4,6 +4,9 @@ use std::fmt;
 
 use resetd_verify::{Timestamp, Verifier};
 
+/// The longest time in seconds for which a token can be held by a redemption.
+pub const MAX_HOLD: u64 = 600;
+
 /// The name of a tenant: its claims, revocations and keys are apart from every other's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TenantName(String);

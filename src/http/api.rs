@@ -2,7 +2,7 @@
 
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use resetd_verify::{Claims, Timestamp, TokenId};
@@ -10,27 +10,32 @@ use serde::Serialize;
 
 use super::body::{JsonBody, Members, positive, text};
 use super::caller::{ActingFor, CalledBy};
+use super::idempotency::IdempotencyKey;
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
+use crate::domain::binding::CredentialVersion;
 use crate::domain::identifier::{CredentialId, UserId, Username};
 use crate::domain::issue::IssueRequest;
 use crate::domain::policy::Expiry;
+use crate::domain::secret::Secret;
 use crate::domain::time::{from_rfc3339, from_rfc3339_rounded_up, to_rfc3339};
-use crate::service::{Revocation, Tenant};
+use crate::service::{Applied, Error, ResetService, Revocation, Tenant};
 
 /// What a time in a request must be.
 const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
 /// What a token in a request must be; whether it is one is not for the form to say.
-const TOKEN: &str = "a token as it was issued";
+pub(super) const TOKEN: &str = "a token as it was issued";
 
 /// `POST /password-tokens`
 pub(super) async fn issue(
-    ActingFor(tenant): ActingFor,
+    by: CalledBy,
+    key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Response, Problem> {
+    let attempt = key.attempt(&by, &body);
     let request = read_issue_request(&body)?;
-    let issued = tenant.issue(&request).await?;
-    let resource = PasswordToken::new(&tenant, issued.token.expose(), &issued.claims);
+    let issued = by.tenant.issue(&request, attempt).await?;
+    let resource = PasswordToken::new(&by.tenant, issued.token.expose(), &issued.claims);
     let location = [(header::LOCATION, resource.links[0].href.clone())];
     let about = Extension(AboutToken(issued.claims.jti));
     Ok((StatusCode::CREATED, location, about, Json(&resource)).into_response())
@@ -38,11 +43,11 @@ pub(super) async fn issue(
 
 /// `GET /password-tokens/{token}`
 pub(super) async fn check(
-    ActingFor(tenant): ActingFor,
+    CalledBy { caller, tenant }: CalledBy,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let token = token_in(token)?;
-    let claims = tenant.check(&token)?;
+    let claims = tenant.check(&caller, &token)?;
     let about = Extension(AboutToken(claims.jti));
     Ok((about, Json(PasswordToken::new(&tenant, &token, &claims))).into_response())
 }
@@ -56,26 +61,20 @@ pub(super) async fn delete(
     Ok((StatusCode::NO_CONTENT, Extension(AboutToken(claims.jti))).into_response())
 }
 
-/// `POST /redemptions`
-pub(super) async fn redeem(
-    CalledBy { caller, tenant }: CalledBy,
-    headers: HeaderMap,
-    body: JsonBody,
-) -> Result<Response, Problem> {
-    let key = idempotency_key(&headers)?;
-    let attempt = key.map(|key| tenant.attempt(&caller, key, body.bytes()));
-    let mut members = Members::of(&body)?;
-    let token = members.required("token", TOKEN, text(owned));
-    let credential_id =
-        members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
-    let token = members.finish(token)?;
-    let redemption = tenant
-        .redeem(&token, credential_id.as_ref(), attempt)
-        .await
-        .map_err(|error| Problem::from(error).on_redeeming())?;
-    let about = Extension(AboutToken(redemption.claims.jti));
-    let resource = Redeemed::new(redemption.claims, redemption.redeemed_at);
-    Ok((StatusCode::CREATED, about, Json(resource)).into_response())
+/// The token of a request that has nothing but a token. Anything else needs a caller.
+pub(super) fn disowned_token(body: Result<JsonBody, Problem>) -> Result<Secret, Problem> {
+    let token = body.and_then(|body| {
+        let mut members = Members::of(&body)?;
+        let token = members.required("token", TOKEN, text(secret));
+        members.finish(token)
+    });
+    token.map_err(|_| Error::Unauthenticated.into())
+}
+
+/// `POST /revocations` by the holder of a token.
+pub(super) async fn disown(service: &ResetService, token: &Secret) -> Result<Response, Problem> {
+    let applied = service.disown(token.expose()).await?;
+    Ok(revoked("token", &applied))
 }
 
 /// `POST /revocations`
@@ -84,12 +83,12 @@ pub(super) async fn revoke(
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut members = Members::of(&body)?;
-    let token = members.optional("token", TOKEN, text(owned));
+    let token = members.optional("token", TOKEN, text(secret));
     let token_id = members.optional("tokenId", "22 characters of base64url", text(TokenId::parse));
     let username = members.optional("username", Username::WANTED, text(Username::parse));
     let before = members.optional("before", "a time, or \"now\"", text(cutoff));
     let revocation = match (&token, token_id, username, before) {
-        (Some(token), None, None, None) => Some(Revocation::Token(token)),
+        (Some(token), None, None, None) => Some(Revocation::Token(token.expose())),
         (None, Some(id), None, None) => Some(Revocation::TokenId(id)),
         (None, None, Some(user), before) => Some(Revocation::User(user, before.flatten())),
         (None, None, None, Some(before)) => Some(Revocation::Everything(before)),
@@ -101,28 +100,13 @@ pub(super) async fn revoke(
     };
     let revocation = members.finish(revocation)?;
     let applied = tenant.apply(&revocation).await?;
-    let before = applied.before.map(to_rfc3339);
-    let about = applied.token_id.map(|jti| Extension(AboutToken(jti)));
-    let resource = Revoked { revoked: kind(&revocation), before };
-    Ok((StatusCode::CREATED, about, Json(resource)).into_response())
+    Ok(revoked(kind(&revocation), &applied))
 }
 
-/// The key of a request that may be repeated (draft-ietf-httpapi-idempotency-key-header §2.1): a string
-/// in quotes, or as most clients send it without.
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let mut keys = headers.get_all("idempotency-key").iter();
-    let refused = || Problem::new(ProblemKind::AttemptKey);
-    match (keys.next(), keys.next()) {
-        (None, _) => Ok(None),
-        (Some(_), Some(_)) => Err(refused()),
-        (Some(key), None) => {
-            let key = key.to_str().map_err(|_| refused())?;
-            let bare = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
-            let is_visible = bare.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"');
-            let is_key = (1..=255).contains(&bare.len()) && is_visible;
-            is_key.then_some(Some(bare)).ok_or_else(refused)
-        }
-    }
+fn revoked(kind: &'static str, applied: &Applied) -> Response {
+    let about = applied.token_id.map(|jti| Extension(AboutToken(jti)));
+    let resource = Revoked { revoked: kind, before: applied.before.map(to_rfc3339) };
+    (StatusCode::CREATED, about, Json(resource)).into_response()
 }
 
 fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
@@ -130,6 +114,11 @@ fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
     let username = members.required("username", Username::WANTED, text(Username::parse));
     let credential_id =
         members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
+    let credential_version = members.optional(
+        "credentialVersion",
+        CredentialVersion::WANTED,
+        text(CredentialVersion::parse),
+    );
     let user_id = members.optional("userId", UserId::WANTED, text(UserId::parse));
     let expired_time = members.optional("expiredTime", TIME, text(from_rfc3339));
     let ttl = members.optional("ttl", "whole seconds, 1 or more", positive);
@@ -143,7 +132,7 @@ fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
         }
     };
     let username = members.finish(username)?;
-    Ok(IssueRequest { username, credential_id, user_id, expiry })
+    Ok(IssueRequest { username, credential_id, credential_version, user_id, expiry })
 }
 
 /// A path that is not even UTF-8 names no token, like any other text that is none.
@@ -152,8 +141,8 @@ fn token_in(token: Result<Path<String>, PathRejection>) -> Result<String, Proble
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "any string may be presented as a token")]
-fn owned(text: &str) -> Option<String> {
-    Some(text.to_owned())
+pub(super) fn secret(text: &str) -> Option<Secret> {
+    Some(Secret::new(text))
 }
 
 /// "now" is none: everything issued so far.
@@ -186,9 +175,9 @@ struct PasswordToken<'t> {
 }
 
 #[derive(Serialize)]
-struct Link {
-    href: String,
-    rel: &'static str,
+pub(super) struct Link {
+    pub(super) href: String,
+    pub(super) rel: &'static str,
 }
 
 impl<'t> PasswordToken<'t> {
@@ -201,32 +190,6 @@ impl<'t> PasswordToken<'t> {
             user_id: claims.user_id.as_deref(),
             expired_time: to_rfc3339(claims.exp),
             links: [Link { href: format!("{base_url}/password-tokens/{token}"), rel: "self" }],
-        }
-    }
-}
-
-/// A spent token: whose password may be set.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Redeemed {
-    token_id: TokenId,
-    username: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    credential_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<String>,
-    #[serde(rename = "redeemedTime")]
-    at: String,
-}
-
-impl Redeemed {
-    fn new(claims: Claims, redeemed_at: Timestamp) -> Self {
-        Self {
-            token_id: claims.jti,
-            username: claims.sub,
-            credential_id: claims.credential_id,
-            user_id: claims.user_id,
-            at: to_rfc3339(redeemed_at),
         }
     }
 }

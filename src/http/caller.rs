@@ -60,12 +60,24 @@ pub(super) async fn require(
     response
 }
 
+/// Whether a request says in any way who calls.
+pub(super) fn has_credential(request: &Request) -> bool {
+    let headers = request.headers();
+    headers.contains_key(header::AUTHORIZATION)
+        || headers.contains_key("x-api-key")
+        || is_in_query(request)
+}
+
+fn is_in_query(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query.contains("access_token=") || query.contains(API_KEY_PREFIX)
+}
+
 fn authenticate<'s>(
     service: &'s ResetService,
     request: &Request,
 ) -> Result<(&'s Caller, &'s Tenant), Problem> {
-    let query = request.uri().query().unwrap_or_default();
-    if query.contains("access_token=") || query.contains(API_KEY_PREFIX) {
+    if is_in_query(request) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));
     }
     Ok(service.authenticate(api_key(request.headers())?)?)

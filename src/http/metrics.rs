@@ -62,10 +62,17 @@ fn register(registry: &mut Registry, health: &[KeyHealth]) {
 fn register_tokens(registry: &mut Registry, service: &ResetService) {
     let reuses = Family::<Labels, Counter>::default();
     for tenant in service.tenants() {
-        let labels = vec![("tenant", tenant.policy().tenant.to_string())];
-        reuses.get_or_create(&labels).inc_by(tenant.reuses());
+        for (reuse, count) in tenant.reuses() {
+            let labels = vec![
+                ("tenant", tenant.policy().tenant.to_string()),
+                ("reason", reuse.reason().into()),
+                ("operation", reuse.presented().to_string()),
+            ];
+            reuses.get_or_create(&labels).inc_by(count);
+        }
     }
-    registry.register("token_reuses", "Spent tokens that were presented again", reuses);
+    let help = "Tokens presented that were spent, or are held for another caller";
+    registry.register("token_reuses", help, reuses);
     let alone = |value: u64| gauges(vec![(Vec::new(), value)]);
     let Remembered { count, capacity, journal } = service.remembered();
     let help = "Spent, revoked and replaced tokens that are remembered";

@@ -70,7 +70,7 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
     let jti = extensions
         .get::<AboutToken>()
         .map(|about| about.0)
-        .or_else(|| cause.and_then(|cause| cause.downcast_ref()).and_then(token_of))
+        .or_else(|| cause.and_then(|cause| cause.downcast_ref()).and_then(Error::token_id))
         .map(|jti| jti.to_string());
     let called_by = extensions.get::<CalledBy>();
     let caller = called_by.map(|by| by.caller.as_str());
@@ -100,24 +100,6 @@ fn log(response: &Response, id: &str, method: &str, route: &str, started: Instan
         line!(error);
     } else {
         line!(info);
-    }
-}
-
-fn token_of(error: &Error) -> Option<TokenId> {
-    match error {
-        Error::Token(error) => error.token_id(),
-        Error::CredentialMismatch { jti } => Some(*jti),
-        Error::Unauthenticated
-        | Error::Rejected(_)
-        | Error::Full { .. }
-        | Error::NoActiveKey { .. }
-        | Error::ClockBehind { .. }
-        | Error::Unwritten(_)
-        | Error::AttemptRunning
-        | Error::AttemptOther
-        | Error::Keys(_)
-        | Error::NoRandomness(_)
-        | Error::SigningFailed => None,
     }
 }
 

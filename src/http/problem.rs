@@ -65,8 +65,22 @@ problems! {
         "The token was revoked, or a newer one took its place. Use the newest, or ask for a new one.";
     TokenPredatesStart "token_predates_start" NOT_FOUND "The token is older than this server"
         "The server restarted since and cannot know whether the token was used. Ask for a new one.";
+    TokenHeld "token_held" NOT_FOUND "The token is held"
+        "A redemption has set it aside and was neither committed nor cancelled yet. Retry-After says when it is over.";
     CredentialMismatch "credential_mismatch" UNPROCESSABLE_ENTITY "The token is for another credential"
         "The token was not used. Redeem it for the credential it was issued for.";
+    VersionMismatch "credential_version_mismatch" UNPROCESSABLE_ENTITY "The credential has changed since"
+        "The token was not used. It is good only for the credentialVersion it was issued with: send that one, or ask for a new token.";
+    RedemptionUnknown "redemption_unknown" NOT_FOUND "No such redemption"
+        "This caller has not begun a redemption of this name, or the state of the server was lost since. Redeem the token again.";
+    RedemptionRunning "redemption_running" CONFLICT "The redemption is being ended"
+        "It is being committed or cancelled by another request. Wait a moment and send it again.";
+    RedemptionCommitted "redemption_committed" CONFLICT "The redemption was committed"
+        "The token is used, so it cannot be given back. Issue a new one.";
+    HoldCancelled "hold_cancelled" GONE "The hold was cancelled"
+        "The token is not set aside any more. Undo what was done with it, or redeem it again.";
+    HoldExpired "hold_expired" GONE "The hold is over"
+        "The commit came too late, so the token was given back. Undo what was done with it, or redeem it again.";
     Unauthenticated "unauthenticated" UNAUTHORIZED "A known API key is needed"
         "Send it as Authorization: Bearer rsk_…, or as X-API-Key: rsk_….";
     SeveralCredentials "several_credentials" BAD_REQUEST "More than one credential was sent"
@@ -125,6 +139,8 @@ problems! {
         "A token has at most 8192 bytes.";
     HeadersTooLarge "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are too large"
         "All headers together may have 16 kB.";
+    RateLimited "rate_limited" TOO_MANY_REQUESTS "Too many requests"
+        "Wait as long as Retry-After says.";
     Busy "busy" SERVICE_UNAVAILABLE "All connections are taken"
         "Try again in a moment. The limit is server.max_connections of the configuration.";
     Full "full" SERVICE_UNAVAILABLE "No more tokens can be issued now"
@@ -201,6 +217,11 @@ impl Problem {
         }
     }
 
+    /// The client may try again after so many seconds.
+    pub(super) fn retry_after(self, seconds: u64) -> Self {
+        Self { retry_after: Some(seconds), ..self }
+    }
+
     pub(super) fn invalid(invalid_fields: Vec<InvalidField>) -> Self {
         Self { invalid_fields, ..Self::new(ProblemKind::InvalidRequest) }
     }
@@ -210,7 +231,7 @@ impl Problem {
     pub(super) fn on_redeeming(self) -> Self {
         const GONE: [ProblemKind; 3] =
             [ProblemKind::TokenExpired, ProblemKind::TokenRevoked, ProblemKind::TokenPredatesStart];
-        let status = if self.kind == ProblemKind::TokenUsed {
+        let status = if [ProblemKind::TokenUsed, ProblemKind::TokenHeld].contains(&self.kind) {
             StatusCode::CONFLICT
         } else if GONE.contains(&self.kind) {
             StatusCode::GONE
@@ -246,8 +267,15 @@ impl From<Error> for Problem {
             Error::Token(TokenError::Expired { .. }) => ProblemKind::TokenExpired,
             Error::Token(TokenError::Used { .. }) => ProblemKind::TokenUsed,
             Error::Token(TokenError::Revoked { .. }) => ProblemKind::TokenRevoked,
+            Error::Token(TokenError::Held { .. }) => ProblemKind::TokenHeld,
             Error::Token(TokenError::PredatesStart { .. }) => ProblemKind::TokenPredatesStart,
             Error::CredentialMismatch { .. } => ProblemKind::CredentialMismatch,
+            Error::VersionMismatch { .. } => ProblemKind::VersionMismatch,
+            Error::RedemptionUnknown => ProblemKind::RedemptionUnknown,
+            Error::RedemptionRunning { .. } => ProblemKind::RedemptionRunning,
+            Error::RedemptionCommitted { .. } => ProblemKind::RedemptionCommitted,
+            Error::HoldCancelled { .. } => ProblemKind::HoldCancelled,
+            Error::HoldExpired { .. } => ProblemKind::HoldExpired,
             Error::Full { .. } => ProblemKind::Full,
             Error::NoActiveKey { .. } => ProblemKind::NoActiveKey,
             Error::ClockBehind { .. } => ProblemKind::ClockBehind,
@@ -258,8 +286,13 @@ impl From<Error> for Problem {
             Error::Keys(_) | Error::NoRandomness(_) | Error::SigningFailed => ProblemKind::Internal,
         };
         let mut problem = Self::new(kind);
-        if let Error::Full { retry_after } = error {
+        if let Error::Full { retry_after } | Error::Token(TokenError::Held { retry_after, .. }) =
+            error
+        {
             problem.retry_after = Some(retry_after);
+        }
+        if matches!(error, Error::RedemptionRunning { .. } | Error::AttemptRunning) {
+            problem.retry_after = Some(1);
         }
         problem.cause = Some(Arc::new(error));
         problem

@@ -84,7 +84,8 @@ pub(super) async fn live() -> Json<serde_json::Value> {
 }
 
 /// `GET /health/ready`: tokens can be issued and redeemed; else a problem names what is missing. How
-/// the rotation of keys goes stands beside it, for all tenants together: no name is told here.
+/// the rotation of keys goes stands beside it, for all tenants together: no name is told here. So does
+/// what is not known of the time before the start.
 pub(super) async fn ready(State(keys): State<RunningKeys>) -> Result<Response, Problem> {
     keys.service().readiness()?;
     let health = keys.health();
@@ -95,5 +96,10 @@ pub(super) async fn ready(State(keys): State<RunningKeys>) -> Result<Response, P
         "lastRotationFailure": health.iter().filter_map(|it| it.last_failure).max().map(to_rfc3339),
         "faultyFiles": health.iter().map(|it| it.faults.len()).sum::<usize>(),
     });
-    Ok(Json(json!({ "status": "ready", "keys": rotation })).into_response())
+    let past = keys.service().past();
+    let state = json!({
+        "refusesIssuedBefore": past.refused_before.map(to_rfc3339),
+        "because": past.because,
+    });
+    Ok(Json(json!({ "status": "ready", "keys": rotation, "state": state })).into_response())
 }

@@ -1,14 +1,14 @@
-//! One event as it stands in a segment: 96 bytes, little-endian, with a checksum. Whoever changes the
+//! One event as it stands in a segment: 128 bytes, little-endian, with a checksum. Whoever changes the
 //! layout raises [`VERSION`].
 
 use resetd_verify::{Timestamp, TokenId};
 
 /// The layout.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 /// What every segment begins with.
 pub(super) const MAGIC: [u8; 12] = *b"resetd-state";
-/// Bytes of a record, and of the head of a segment.
-pub(super) const BYTES: usize = 96;
+/// Bytes of a record, and of the head of a segment. Four of them fill a sector, so none lies in two.
+pub(super) const BYTES: usize = 128;
 /// Seconds in a segment: what is over within the same hour is dropped with it.
 pub(super) const HOUR: u64 = 3600;
 
@@ -20,6 +20,25 @@ pub struct TenantTag(pub [u8; 8]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserTag(pub [u8; 16]);
 
+/// A caller, told by the beginning of a salted hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallerTag(pub [u8; 8]);
+
+/// A token set aside for one caller, until that says whether the password was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Tells it from other holds of the same token.
+    pub nonce: [u8; 8],
+    /// For whom.
+    pub caller: CallerTag,
+    /// Whose token it is.
+    pub user: UserTag,
+    /// When the token was issued.
+    pub iat: Timestamp,
+    /// The first second in which it is over.
+    pub end: Timestamp,
+}
+
 /// One try of a caller, which may be repeated: what its key and its body hash to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Attempt {
@@ -27,6 +46,13 @@ pub struct Attempt {
     pub key: [u8; 16],
     /// Of the body.
     pub body: [u8; 8],
+}
+
+impl Attempt {
+    /// Bytes that no other try has.
+    pub fn nonce(&self) -> [u8; 8] {
+        part(&self.key, 0)
+    }
 }
 
 /// Why a token is dead.
@@ -75,6 +101,32 @@ pub enum Event {
         until: Timestamp,
         /// The try that it was, if its caller may repeat it.
         attempt: Option<Attempt>,
+        /// The hold that ended with it, if it was held.
+        hold: Option<Hold>,
+    },
+    /// A token is set aside.
+    Hold {
+        /// Its tenant.
+        tenant: TenantTag,
+        /// The token.
+        jti: TokenId,
+        /// For whom, and how long.
+        hold: Hold,
+        /// Until nobody can accept or commit it any more.
+        until: Timestamp,
+        /// The try that it was, if its caller may repeat it.
+        attempt: Option<Attempt>,
+    },
+    /// A token that was set aside is live again.
+    Cancel {
+        /// Its tenant.
+        tenant: TenantTag,
+        /// The token.
+        jti: TokenId,
+        /// What ended.
+        hold: Hold,
+        /// As of the hold.
+        until: Timestamp,
     },
     /// A cut-off changes.
     Cutoff {
@@ -90,10 +142,24 @@ pub enum Event {
 }
 
 impl Event {
+    /// The try that its caller may repeat, and until when.
+    pub fn attempt(&self) -> Option<(TenantTag, Attempt, Timestamp)> {
+        match *self {
+            Self::Mark { tenant, attempt, until, .. }
+            | Self::Hold { tenant, attempt, until, .. } => {
+                attempt.map(|attempt| (tenant, attempt, until))
+            }
+            Self::Cancel { .. } | Self::Cutoff { .. } | Self::Tick => None,
+        }
+    }
+
     /// Until when it matters.
     pub(super) fn until(&self, at: Timestamp) -> Timestamp {
         match self {
-            Self::Mark { until, .. } | Self::Cutoff { until, .. } => *until,
+            Self::Mark { until, .. }
+            | Self::Hold { until, .. }
+            | Self::Cancel { until, .. }
+            | Self::Cutoff { until, .. } => *until,
             Self::Tick => at,
         }
     }
@@ -121,19 +187,32 @@ impl Record {
         put(8, &self.number.to_le_bytes());
         put(16, &self.batch.to_le_bytes());
         put(48, &self.at.seconds().to_le_bytes());
-        let (kind, scope) = match self.event {
-            Event::Mark { tenant, jti, why, until, attempt } => {
+        put(56, &self.event.until(self.at).seconds().to_le_bytes());
+        let mut put_token =
+            |tenant: TenantTag, jti: TokenId, attempt, hold: Option<Hold>, until| {
+                put(24, &tenant.0);
+                put(32, jti.bytes());
                 if let Some(Attempt { key, body }) = attempt {
                     put(64, &body);
                     put(72, &key);
                 }
-                put(24, &tenant.0);
-                put(32, jti.bytes());
-                put(56, &until.seconds().to_le_bytes());
-                (if why == Why::Used { 1 } else { 2 }, 0)
+                if let Some(hold) = hold {
+                    put_hold(&mut put, &hold, self.at, until);
+                }
+                u8::from(hold.is_some())
+            };
+        let (kind, scope) = match self.event {
+            Event::Mark { tenant, jti, why, until, attempt, hold } => {
+                let kind = if why == Why::Used { 1 } else { 2 };
+                (kind, put_token(tenant, jti, attempt, hold, until))
             }
-            Event::Cutoff { scope, change, until } => {
-                put(56, &until.seconds().to_le_bytes());
+            Event::Hold { tenant, jti, hold, until, attempt } => {
+                (7, put_token(tenant, jti, attempt, Some(hold), until))
+            }
+            Event::Cancel { tenant, jti, hold, until } => {
+                (8, put_token(tenant, jti, None, Some(hold), until))
+            }
+            Event::Cutoff { scope, change, .. } => {
                 let (kind, second, jti) = match change {
                     Change::Raise(second) => (3, second, None),
                     Change::Supersede(second, jti) => (4, second, Some(jti)),
@@ -173,14 +252,19 @@ impl Record {
         let time = |at: usize| Timestamp::from_seconds(number(at));
         let tenant = TenantTag(part(bytes, 24));
         let until = time(56);
+        let hold = || read_hold(bytes, time(48), until);
+        let (jti, attempt) = (TokenId::from_bytes(part(bytes, 32)), read_attempt(bytes));
         let event = match (bytes[0], bytes[1]) {
-            (kind @ (1 | 2), 0) => Event::Mark {
-                attempt: read_attempt(bytes),
+            (kind @ (1 | 2), is_held @ (0 | 1)) => Event::Mark {
                 tenant,
-                jti: TokenId::from_bytes(part(bytes, 32)),
+                jti,
                 why: if kind == 1 { Why::Used } else { Why::Revoked },
                 until,
+                attempt,
+                hold: (is_held == 1).then(hold),
             },
+            (7, 1) => Event::Hold { tenant, jti, hold: hold(), until, attempt },
+            (8, 1) => Event::Cancel { tenant, jti, hold: hold(), until },
             (kind @ 3..=5, scope @ 1..=3) => {
                 let scope = match scope {
                     1 => Scope::Everything,
@@ -205,6 +289,27 @@ impl Record {
             at: time(48),
             event,
         })
+    }
+}
+
+fn put_hold(put: &mut impl FnMut(usize, &[u8]), hold: &Hold, at: Timestamp, until: Timestamp) {
+    let left = u16::try_from(hold.end.since(at)).unwrap_or(u16::MAX);
+    let age = u32::try_from(until.since(hold.iat)).unwrap_or(u32::MAX);
+    put(2, &left.to_le_bytes());
+    put(88, &hold.user.0);
+    put(104, &hold.nonce);
+    put(112, &hold.caller.0);
+    put(120, &age.to_le_bytes());
+}
+
+/// The times of a hold are told by their distance from those of the record, which saves its last bytes.
+fn read_hold(bytes: &[u8; BYTES], at: Timestamp, until: Timestamp) -> Hold {
+    Hold {
+        nonce: part(bytes, 104),
+        caller: CallerTag(part(bytes, 112)),
+        user: UserTag(part(bytes, 88)),
+        iat: until.minus(u32::from_le_bytes(part(bytes, 120)).into()),
+        end: at.plus(u16::from_le_bytes(part(bytes, 2)).into()),
     }
 }
 
@@ -239,7 +344,7 @@ fn is_sealed(bytes: &[u8; BYTES]) -> bool {
     crc32fast::hash(&bytes[..BYTES - 4]).to_le_bytes() == bytes[BYTES - 4..]
 }
 
-fn part<const N: usize>(bytes: &[u8; BYTES], at: usize) -> [u8; N] {
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut part = [0; N];
     part.copy_from_slice(&bytes[at..at + N]);
     part

@@ -6,6 +6,7 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 
 use resetd_verify::Timestamp;
@@ -82,7 +83,11 @@ struct Segment {
     records: Vec<Option<Record>>,
 }
 
-pub(super) fn recover(folder: &Path, now: Timestamp) -> Result<Recovered, ReplayError> {
+pub(super) fn recover(
+    folder: &Path,
+    now: Timestamp,
+    told: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Recovered, ReplayError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |error| ReplayError::Io { path: path.clone(), error }
@@ -94,7 +99,7 @@ pub(super) fn recover(folder: &Path, now: Timestamp) -> Result<Recovered, Replay
         }
         to_read.push((hour, path));
     }
-    let read = read_all(&to_read)?;
+    let read = read_all(&to_read, told)?;
     let last_batch = read.iter().flat_map(Segment::whole).map(|record| record.batch).max();
     let mut recovered = Recovered::default();
     let mut records = Vec::new();
@@ -122,12 +127,22 @@ pub(super) fn recover(folder: &Path, now: Timestamp) -> Result<Recovered, Replay
 }
 
 /// On as many threads as there are cores: most of the time goes into checksums.
-fn read_all(segments: &[(u64, PathBuf)]) -> Result<Vec<Segment>, ReplayError> {
+fn read_all(
+    segments: &[(u64, PathBuf)],
+    told: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Vec<Segment>, ReplayError> {
+    let length = |(_, path): &(u64, PathBuf)| fs::metadata(path).map_or(0, |it| it.len());
+    let (done, total) = (AtomicU64::new(0), segments.iter().map(length).sum());
+    let read_one = |(hour, path): &(u64, PathBuf)| {
+        let segment = Segment::read(*hour, path.clone())?;
+        let before = done.fetch_add(segment.length, Ordering::Relaxed);
+        told(before + segment.length, total);
+        Ok(segment)
+    };
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let share = segments.len().div_ceil(threads).max(1);
-    let read_share = |share: &[(u64, PathBuf)]| -> Result<Vec<_>, ReplayError> {
-        share.iter().map(|(hour, path)| Segment::read(*hour, path.clone())).collect()
-    };
+    let read_share =
+        |share: &[(u64, PathBuf)]| share.iter().map(read_one).collect::<Result<Vec<_>, _>>();
     let shares = thread::scope(|scope| {
         let readers: Vec<_> =
             segments.chunks(share).map(|share| scope.spawn(move || read_share(share))).collect();

@@ -26,7 +26,7 @@ pub trait Sink: Send + Sync + fmt::Debug {
     fn written(&self, event: &Event, at: Timestamp);
 
     /// The event did not happen and will not.
-    fn given_up(&self, event: &Event);
+    fn given_up(&self, event: &Event, at: Timestamp);
 }
 
 /// What the writer is asked to do.
@@ -202,7 +202,7 @@ impl Writer {
         for (event, at, done) in waiting {
             match result {
                 Ok(()) => self.sink.written(&event, at),
-                Err(Unwritten::Full) => self.sink.given_up(&event),
+                Err(Unwritten::Full) => self.sink.given_up(&event, at),
                 // It may be on disk or not: in memory it stays as if it were.
                 Err(Unwritten::Failed) => {}
             }

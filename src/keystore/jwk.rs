@@ -45,7 +45,7 @@ pub(super) fn parse(
     if !signs_for(&signing, &public) {
         return Err(KeystoreError::Mismatch { path: path.into() });
     }
-    Ok(Key::new(public, signing, times))
+    Ok(Key::new(public, signing, private.binding(), times))
 }
 
 /// Makes a key and the text of its file.

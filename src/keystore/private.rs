@@ -11,6 +11,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::error::KeystoreError;
+use crate::domain::binding::BindingKey;
 
 /// Bytes that are wiped when dropped.
 pub(super) type Wiped = Zeroizing<Vec<u8>>;
@@ -114,6 +115,15 @@ impl PrivateKey {
                     Algorithm::Rs256 | Algorithm::Es256 | Algorithm::EdDsa => RsaAlgorithm::Rs256,
                 };
                 SigningKey::from_rsa(algorithm, &key.members())
+            }
+        }
+    }
+
+    /// What binds tokens to the version of a credential.
+    pub(super) fn binding(&self) -> BindingKey {
+        match self {
+            Self::P256 { d, .. } | Self::Ed25519 { d, .. } | Self::Rsa(RsaKey { d, .. }) => {
+                BindingKey::derive(d)
             }
         }
     }

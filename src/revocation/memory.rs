@@ -1,7 +1,8 @@
 //! What is spent and revoked, in memory.
 //!
-//! - One atomic insert-if-absent per token decides who redeems it. `entry().or_insert_with()` is
-//!   atomic; `entry().or_insert()` of this cache is not, and was seen to have two winners.
+//! - One atomic step per token decides who redeems, holds, commits, cancels or revokes it
+//!   (`mark.rs` says which may). `entry().and_compute_with()` is atomic; `entry().or_insert()` of this
+//!   cache is not, and was seen to have two winners.
 //! - A mark lives until the token's `exp` plus the leeway that verification grants. Were it shorter,
 //!   a spent token would come back to life.
 //! - The cache has **no size bound**: a bounded one drops fresh marks. The bound is
@@ -18,36 +19,20 @@ use moka::ops::compute::Op;
 use moka::sync::Cache;
 use resetd_verify::{Claims, Timestamp, TokenId};
 
-use crate::journal::{Attempt, Change, Event, Scope, Sink, TenantTag, UserTag, Why};
+use super::mark::{Held, HoldRef, Mark, NotHeld, Refusal};
+use crate::journal::{Attempt, Change, Event, Hold, Scope, Sink, TenantTag, UserTag};
 
-/// Why a token that verifies is not live.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It was redeemed.
-    Used,
-    /// It was revoked, by itself or with others.
-    Revoked,
-    /// It was issued before the time from which on it is known what was spent.
-    PredatesStart,
-}
-
-impl From<Why> for Refusal {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::Used => Self::Used,
-            Why::Revoked => Self::Revoked,
-        }
-    }
-}
+/// A token of a tenant.
+pub(super) type Token = (TenantTag, TokenId);
 
 /// The marks and cut-offs of one process.
 #[derive(Debug)]
 pub(super) struct Memory {
-    pub(super) marks: Cache<(TenantTag, TokenId), Remembered<Why>>,
+    pub(super) marks: Cache<Token, Remembered<Mark>>,
     pub(super) users: Cache<(TenantTag, UserTag), Remembered<UserCutoff>>,
-    /// The marks of earlier processes. Read back into the cache they would take seconds for a million;
-    /// here they only leave, when they are over.
-    recovered: RwLock<HashMap<(TenantTag, TokenId), (Why, Timestamp)>>,
+    /// The marks of earlier processes that nothing takes away. Read back into the cache they would take
+    /// seconds for a million; here they only leave, when they are over.
+    recovered: RwLock<HashMap<Token, (Mark, Timestamp)>>,
     /// Tries that may be repeated: their body, and when they succeeded, if they have.
     attempts: Cache<AttemptKey, Remembered<Attempted>>,
     recovered_attempts: RwLock<HashMap<AttemptKey, Attempted>>,
@@ -107,8 +92,8 @@ impl Cutoff {
         Self { through: Some(through), exempt: HashSet::new() }
     }
 
-    fn refuses(&self, claims: &Claims) -> bool {
-        self.reaches(claims.iat) && !self.exempt.contains(&claims.jti)
+    fn refuses(&self, iat: Timestamp, jti: TokenId) -> bool {
+        self.reaches(iat) && !self.exempt.contains(&jti)
     }
 
     fn reaches(&self, iat: Timestamp) -> bool {
@@ -162,29 +147,50 @@ impl Memory {
     pub(super) fn recover(&self, events: &[(Event, Timestamp)], now: Timestamp) {
         let mut recovered = write(&self.recovered);
         let mut attempts = write(&self.recovered_attempts);
+        let mut holds: HashMap<Token, Held> = HashMap::new();
         recovered.reserve(events.len());
         for (event, at) in events {
             match *event {
-                Event::Mark { tenant, jti, why, until, attempt } => {
-                    recovered.entry((tenant, jti)).or_insert((why, until));
-                    if let Some(Attempt { key, body }) = attempt {
-                        let attempted = Attempted { body, done: Some(*at), until };
-                        attempts.insert((tenant, key), attempted);
+                Event::Mark { tenant, jti, why, until, hold, .. } => {
+                    let mark = Mark::last(why, hold, *at);
+                    recovered.entry((tenant, jti)).or_insert((mark, until));
+                }
+                Event::Hold { tenant, jti, hold, until, .. } => {
+                    let held = holds.entry((tenant, jti)).or_insert(Held { hold, until });
+                    // Of two holds that were on their way at once, the later one is in force.
+                    if hold.end >= held.hold.end {
+                        *held = Held { hold, until };
                     }
                 }
-                Event::Cutoff { .. } | Event::Tick => self.apply(event, now),
+                Event::Cancel { tenant, jti, hold, .. } => {
+                    let is_it = |held: &Held| held.hold.nonce == hold.nonce;
+                    if holds.get(&(tenant, jti)).is_some_and(is_it) {
+                        holds.remove(&(tenant, jti));
+                    }
+                }
+                Event::Cutoff { scope, change, until } => self.cut(scope, change, until, now),
+                Event::Tick => {}
+            }
+            if let Some((tenant, Attempt { key, body }, until)) = event.attempt() {
+                attempts.insert((tenant, key), Attempted { body, done: Some(*at), until });
+            }
+        }
+        for (token, held) in holds {
+            if held.hold.end > now && !recovered.contains_key(&token) {
+                let life = held.until.since(now);
+                self.marks.insert(token, kept(Mark::Held(Arc::new(held)), life));
             }
         }
     }
 
-    pub(super) fn is_full(&self, now: Timestamp) -> bool {
+    pub(super) fn is_full(&self, besides: u64, now: Timestamp) -> bool {
         /// The cache counts lazily; this near to the bound it is made to count.
         const SLACK: u64 = 4096;
-        if self.count() + SLACK < self.capacity {
+        if self.count() + besides + SLACK < self.capacity {
             return false;
         }
         self.tidy(now);
-        self.count() >= self.capacity
+        self.count() + besides >= self.capacity
     }
 
     pub(super) fn capacity(&self) -> u64 {
@@ -208,9 +214,18 @@ impl Memory {
     }
 
     /// What an earlier process, or this one, said of a token.
-    fn mark_of(&self, key: &(TenantTag, TokenId)) -> Option<Why> {
-        let recovered = read(&self.recovered).get(key).map(|(why, _)| *why);
-        recovered.or_else(|| self.marks.get(key).map(|mark| mark.what))
+    pub(super) fn mark_of(&self, token: &Token) -> Option<Mark> {
+        let recovered = read(&self.recovered).get(token).map(|(mark, _)| mark.clone());
+        recovered.or_else(|| self.marks.get(token).map(|mark| mark.what))
+    }
+
+    /// Says something of a token, whatever was said before.
+    #[cfg(test)]
+    pub(super) fn put(&self, token: Token, mark: Option<Mark>) {
+        self.marks.invalidate(&token);
+        if let Some(mark) = mark {
+            self.marks.insert(token, kept(mark, 3600));
+        }
     }
 
     /// Whether a token is live. Changes nothing.
@@ -219,37 +234,138 @@ impl Memory {
         tenant: TenantTag,
         user: UserTag,
         claims: &Claims,
+        now: Timestamp,
     ) -> Result<(), Refusal> {
-        if let Some(why) = self.mark_of(&(tenant, claims.jti)) {
-            return Err(why.into());
+        if let Some(mark) = self.mark_of(&(tenant, claims.jti)) {
+            mark.refuses(now)?;
         }
-        if read(&self.start).refuses(claims) {
+        self.check_cutoffs(tenant, user, claims.iat, claims.jti)
+    }
+
+    fn check_cutoffs(
+        &self,
+        tenant: TenantTag,
+        user: UserTag,
+        iat: Timestamp,
+        jti: TokenId,
+    ) -> Result<(), Refusal> {
+        if read(&self.start).refuses(iat, jti) {
             return Err(Refusal::PredatesStart);
         }
         let by_tenant =
-            read(&self.tenants).get(&tenant).is_some_and(|cutoff| cutoff.refuses(claims));
+            read(&self.tenants).get(&tenant).is_some_and(|cutoff| cutoff.refuses(iat, jti));
         let user = self.users.get(&(tenant, user));
-        if by_tenant || user.is_some_and(|user| user.what.cutoff.refuses(claims)) {
+        if by_tenant || user.is_some_and(|user| user.what.cutoff.refuses(iat, jti)) {
             return Err(Refusal::Revoked);
         }
         Ok(())
     }
 
-    /// Marks a token as dead: exactly one of all who try gets `Ok`.
-    pub(super) fn reserve(
+    /// Spends a token: exactly one of all who try gets `Ok`.
+    pub(super) fn redeem(
         &self,
-        tenant: TenantTag,
-        jti: TokenId,
-        why: Why,
+        token: Token,
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        if let Some((earlier, _)) = read(&self.recovered).get(&(tenant, jti)) {
-            return Err((*earlier).into());
+        self.step(token, now, |mark| {
+            mark.map_or(Ok(()), |mark| mark.refuses(now))?;
+            Ok((Mark::Used, until, ()))
+        })
+    }
+
+    /// Sets a token aside: exactly one of all who try gets `Ok`.
+    pub(super) fn hold(&self, token: Token, held: Held, now: Timestamp) -> Result<(), Refusal> {
+        self.step(token, now, |mark| {
+            mark.map_or(Ok(()), |mark| mark.refuses(now))?;
+            Ok((Mark::Held(Arc::new(held)), held.until, ()))
+        })
+    }
+
+    /// Begins to commit a hold. Revoking its token meanwhile was stronger.
+    pub(super) fn commit(
+        &self,
+        token: Token,
+        wanted: &HoldRef,
+        now: Timestamp,
+    ) -> Result<Held, NotHeld> {
+        let (tenant, jti) = token;
+        self.step(token, now, |mark| {
+            let held = Mark::end(mark, wanted, now)?;
+            let Hold { user, iat, .. } = held.hold;
+            match self.check_cutoffs(tenant, user, iat, jti) {
+                Ok(()) => Ok((Mark::Ending(Arc::new(held)), held.until, held)),
+                Err(Refusal::PredatesStart) => Err(NotHeld::PredatesStart),
+                Err(_) => Err(NotHeld::Revoked),
+            }
+        })
+    }
+
+    /// Begins to cancel a hold.
+    pub(super) fn cancel(
+        &self,
+        token: Token,
+        wanted: &HoldRef,
+        now: Timestamp,
+    ) -> Result<Held, NotHeld> {
+        self.step(token, now, |mark| {
+            let held = Mark::end(mark, wanted, now)?;
+            Ok((Mark::Ending(Arc::new(held)), held.until, held))
+        })
+    }
+
+    /// Revokes a token: exactly one of all who try gets `Ok`, with the hold that ended with it, and until
+    /// when this matters.
+    pub(super) fn revoke(
+        &self,
+        token: Token,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(Option<Hold>, Timestamp), Refusal> {
+        self.step(token, now, |mark| {
+            let held = mark.map_or(Ok(None), |mark| mark.revoke(now))?;
+            // As long as the hold is on disk, so must be this.
+            let until = held.map_or(until, |held| until.max(held.until));
+            Ok((Mark::Revoked, until, (held.map(|held| held.hold), until)))
+        })
+    }
+
+    /// One atomic step of a token, or none.
+    fn step<T, E>(
+        &self,
+        token: Token,
+        now: Timestamp,
+        decide: impl Fn(Option<&Mark>) -> Result<(Mark, Timestamp, T), E>,
+    ) -> Result<T, E> {
+        if let Some((last, _)) = read(&self.recovered).get(&token) {
+            decide(Some(last))?;
         }
-        let mark = kept(why, until.since(now));
-        let entry = self.marks.entry((tenant, jti)).or_insert_with(|| mark);
-        if entry.is_fresh() { Ok(()) } else { Err(entry.into_value().what.into()) }
+        let mut outcome = None;
+        self.marks.entry(token).and_compute_with(|entry| {
+            match decide(entry.as_ref().map(|entry| &entry.value().what)) {
+                Ok((mark, until, told)) => {
+                    outcome = Some(Ok(told));
+                    Op::Put(kept(mark, until.since(now)))
+                }
+                Err(error) => {
+                    outcome = Some(Err(error));
+                    Op::Nop
+                }
+            }
+        });
+        outcome.expect("the cache computes each entry once")
+    }
+
+    /// Whatever comes of it that an event is on disk, or not: only if the mark is still the one that
+    /// waited for it.
+    fn settle(&self, token: Token, life: u64, change: impl FnOnce(&Mark) -> Option<Op<Mark>>) {
+        self.marks.entry(token).and_compute_with(|entry| {
+            match entry.and_then(|entry| change(&entry.value().what)) {
+                Some(Op::Put(mark)) => Op::Put(kept(mark, life)),
+                Some(Op::Remove) => Op::Remove,
+                Some(Op::Nop) | None => Op::Nop,
+            }
+        });
     }
 
     /// What is known of a try.
@@ -314,20 +430,17 @@ impl Memory {
         }
     }
 
-    /// Takes in what happened.
-    pub(super) fn apply(&self, event: &Event, now: Timestamp) {
-        match *event {
-            Event::Mark { tenant, jti, why, until, .. } => {
-                let _ = self.reserve(tenant, jti, why, until, now);
-            }
-            Event::Cutoff { scope, change, until } => match scope {
-                Scope::Everything => write(&self.start).apply(change),
-                Scope::Tenant(tenant) => {
-                    write(&self.tenants).entry(tenant).or_default().apply(change);
-                }
-                Scope::User(tenant, user) => self.change_user((tenant, user), change, until, now),
-            },
-            Event::Tick => {}
+    /// The last second of which all tokens are refused for everybody.
+    pub(super) fn start(&self) -> Option<Timestamp> {
+        read(&self.start).through
+    }
+
+    /// Changes a cut-off.
+    pub(super) fn cut(&self, scope: Scope, change: Change, until: Timestamp, now: Timestamp) {
+        match scope {
+            Scope::Everything => write(&self.start).apply(change),
+            Scope::Tenant(tenant) => write(&self.tenants).entry(tenant).or_default().apply(change),
+            Scope::User(tenant, user) => self.change_user((tenant, user), change, until, now),
         }
     }
 
@@ -352,19 +465,43 @@ impl Memory {
 impl Sink for Memory {
     fn written(&self, event: &Event, at: Timestamp) {
         match *event {
-            Event::Cutoff { .. } => self.apply(event, at),
-            // The mark was taken before it was written.
-            Event::Mark { tenant, until, attempt: Some(attempt), .. } => {
-                self.finish(tenant, &attempt, until, at);
+            Event::Cutoff { scope, change, until } => self.cut(scope, change, until, at),
+            Event::Mark { tenant, jti, why, hold: Some(hold), until, .. } => {
+                self.settle((tenant, jti), until.since(at), |mark| {
+                    let is_ending = matches!(mark, Mark::Ending(_));
+                    is_ending.then(|| Op::Put(Mark::last(why, Some(hold), at)))
+                });
             }
-            Event::Mark { attempt: None, .. } | Event::Tick => {}
+            Event::Cancel { tenant, jti, .. } => self.settle((tenant, jti), 0, |mark| {
+                matches!(mark, Mark::Ending(_)).then_some(Op::Remove)
+            }),
+            // These were taken before they were written.
+            Event::Mark { hold: None, .. } | Event::Hold { .. } | Event::Tick => {}
+        }
+        if let Some((tenant, attempt, until)) = event.attempt() {
+            self.finish(tenant, &attempt, until, at);
         }
     }
 
-    fn given_up(&self, event: &Event) {
-        if let Event::Mark { tenant, jti, attempt, .. } = *event {
-            self.marks.invalidate(&(tenant, jti));
-            attempt.inspect(|attempt| self.abandon(tenant, attempt));
+    fn given_up(&self, event: &Event, at: Timestamp) {
+        let back = |hold, until| Op::Put(Mark::Held(Arc::new(Held { hold, until })));
+        match *event {
+            Event::Mark { tenant, jti, until, hold, .. } => {
+                self.settle((tenant, jti), until.since(at), |_| {
+                    Some(hold.map_or(Op::Remove, |hold| back(hold, until)))
+                });
+            }
+            Event::Cancel { tenant, jti, hold, until } => {
+                self.settle((tenant, jti), until.since(at), |_| Some(back(hold, until)));
+            }
+            Event::Hold { tenant, jti, hold, .. } => self.settle((tenant, jti), 0, |mark| {
+                let is_it = matches!(mark, Mark::Held(held) if held.hold == hold);
+                is_it.then_some(Op::Remove)
+            }),
+            Event::Cutoff { .. } | Event::Tick => {}
+        }
+        if let Some((tenant, attempt, _)) = event.attempt() {
+            self.abandon(tenant, &attempt);
         }
     }
 }

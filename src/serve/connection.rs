@@ -1,13 +1,18 @@
 //! The accept loop and the life of one connection. `axum::serve` sets no timers; here every
 //! connection has a time for its headers, an age, and an end.
 
+use std::convert::Infallible;
 use std::io::{Read as _, Write as _};
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +21,7 @@ use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 
 use crate::config::Server;
-use crate::http::{MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind};
+use crate::http::{MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind, Source};
 
 /// Sent where all connections are taken, without reading a byte.
 static BUSY: LazyLock<String> = LazyLock::new(|| {
@@ -46,9 +51,9 @@ pub(super) async fn accept(
     let mut connections = JoinSet::new();
     let mut turning_away = false;
     loop {
-        let stream = tokio::select! {
+        let (stream, source) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -70,7 +75,8 @@ pub(super) async fn accept(
             turn_away(stream);
             continue;
         }
-        connections.spawn(serve(stream, app.clone(), limits.clone(), stopping.clone()));
+        let app = Told { app: TowerToHyperService::new(app.clone()), source: Source(source.ip()) };
+        connections.spawn(serve(stream, app, limits.clone(), stopping.clone()));
     }
     let all_done = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(limits.shutdown, all_done).await.is_err() {
@@ -93,12 +99,24 @@ fn turn_away(stream: TcpStream) {
     let _ = stream.read(&mut [0; 4096]);
 }
 
-async fn serve(
-    stream: TcpStream,
-    app: Router,
-    limits: Server,
-    mut stopping: watch::Receiver<bool>,
-) {
+/// Tells the app where each request came from.
+struct Told {
+    app: TowerToHyperService<Router>,
+    source: Source,
+}
+
+impl Service<Request<Incoming>> for Told {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = <TowerToHyperService<Router> as Service<Request<Incoming>>>::Future;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.source);
+        self.app.call(request)
+    }
+}
+
+async fn serve(stream: TcpStream, app: Told, limits: Server, mut stopping: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     // A client that does not read its answers would keep the connection for ever.
     let mut stream = TimeoutStream::new(stream);
@@ -107,7 +125,7 @@ async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(Box::pin(stream)), app);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return report(ended),

@@ -26,6 +26,43 @@ pub enum Error {
         /// The token.
         jti: TokenId,
     },
+    /// The credential has another version than when the token was issued, or none was named.
+    #[error("the token {jti} is for another version of the credential")]
+    VersionMismatch {
+        /// The token.
+        jti: TokenId,
+    },
+    /// The caller has begun no such redemption.
+    #[error("the caller has begun no such redemption")]
+    RedemptionUnknown,
+    /// Another request about the token is being written.
+    #[error("the hold of the token {jti} is being committed or cancelled")]
+    RedemptionRunning {
+        /// The token.
+        jti: TokenId,
+    },
+    /// What should be cancelled was committed.
+    #[error("the redemption of the token {jti} was committed at {at}")]
+    RedemptionCommitted {
+        /// The token.
+        jti: TokenId,
+        /// When.
+        at: Timestamp,
+    },
+    /// What should be committed was cancelled.
+    #[error("the hold of the token {jti} was cancelled")]
+    HoldCancelled {
+        /// The token.
+        jti: TokenId,
+    },
+    /// What should be committed is over.
+    #[error("the hold of the token {jti} was over at {end}")]
+    HoldExpired {
+        /// The token.
+        jti: TokenId,
+        /// When.
+        end: Timestamp,
+    },
     /// So much is remembered that no more tokens may be issued.
     #[error("as many marks are kept as state.capacity allows")]
     Full {
@@ -90,6 +127,14 @@ pub enum TokenError {
         /// The token.
         jti: TokenId,
     },
+    /// It is set aside for a redemption.
+    #[error("the token {jti} is held")]
+    Held {
+        /// The token.
+        jti: TokenId,
+        /// Seconds after which it may be live again.
+        retry_after: u64,
+    },
     /// It was issued before this process started, so whether it was spent is not known.
     #[error("the token {jti} was issued before this process started")]
     PredatesStart {
@@ -100,11 +145,13 @@ pub enum TokenError {
 
 impl TokenError {
     /// The refusal of a token that verifies.
-    pub(super) fn refused(refusal: Refusal, claims: &Claims) -> Self {
+    pub(super) fn refused(refusal: Refusal, claims: &Claims, now: Timestamp) -> Self {
         let jti = claims.jti;
         match refusal {
             Refusal::Used => Self::Used { jti },
             Refusal::Revoked => Self::Revoked { jti },
+            // A hold whose end is being written may be over, and is still not live.
+            Refusal::Held { end, .. } => Self::Held { jti, retry_after: end.since(now).max(1) },
             Refusal::PredatesStart => Self::PredatesStart { jti },
         }
     }
@@ -112,8 +159,38 @@ impl TokenError {
     /// The token, where it is known.
     pub fn token_id(&self) -> Option<TokenId> {
         match self {
-            Self::Used { jti } | Self::Revoked { jti } | Self::PredatesStart { jti } => Some(*jti),
+            Self::Used { jti }
+            | Self::Revoked { jti }
+            | Self::Held { jti, .. }
+            | Self::PredatesStart { jti } => Some(*jti),
             Self::Unknown(_) | Self::Expired { .. } => None,
+        }
+    }
+}
+
+impl Error {
+    /// The token, where it is known.
+    pub fn token_id(&self) -> Option<TokenId> {
+        match self {
+            Self::Token(error) => error.token_id(),
+            Self::CredentialMismatch { jti }
+            | Self::VersionMismatch { jti }
+            | Self::RedemptionRunning { jti }
+            | Self::RedemptionCommitted { jti, .. }
+            | Self::HoldCancelled { jti }
+            | Self::HoldExpired { jti, .. } => Some(*jti),
+            Self::Unauthenticated
+            | Self::Rejected(_)
+            | Self::RedemptionUnknown
+            | Self::Full { .. }
+            | Self::NoActiveKey { .. }
+            | Self::ClockBehind { .. }
+            | Self::Unwritten(_)
+            | Self::AttemptRunning
+            | Self::AttemptOther
+            | Self::Keys(_)
+            | Self::NoRandomness(_)
+            | Self::SigningFailed => None,
         }
     }
 }

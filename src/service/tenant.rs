@@ -1,20 +1,25 @@
 //! One tenant: the story of each operation, in reading order: verify completely, decide, then change.
 
+mod redeem;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
-use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, Verifier, VerifyError};
+use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, VerifiedToken, Verifier, VerifyError};
 
+use super::answers::Asked;
 use super::error::{Error, TokenError};
 use super::{Shared, TenantParts};
-use crate::domain::identifier::{CredentialId, Username};
+use crate::domain::identifier::Username;
 use crate::domain::issue::{self, IssueRequest, IssuedToken};
 use crate::domain::keyring::{Key, Keyring, Snapshot};
 use crate::domain::policy::{Policy, PolicyError};
 use crate::journal::Attempt;
-use crate::revocation::{Earlier, Refusal};
+use crate::revocation::Refusal;
+
+pub use redeem::{Phase, RedeemRequest, Redemption};
 
 /// Issues, checks, redeems and revokes the tokens of one tenant, and knows nothing of any other's.
 /// Cheap to clone; all clones are one.
@@ -25,8 +30,7 @@ struct Inner {
     policy: Policy,
     verifier: Verifier,
     keys: ArcSwap<Keys>,
-    /// How often a spent token was presented again.
-    reuses: AtomicU64,
+    reuses: [AtomicU64; Reuse::ALL.len()],
     shared: Arc<Shared>,
 }
 
@@ -51,15 +55,6 @@ impl Keys {
     }
 }
 
-/// A token was spent: the password may be set, once.
-#[derive(Clone, Debug)]
-pub struct Redemption {
-    /// What the token said.
-    pub claims: Claims,
-    /// When it was spent.
-    pub redeemed_at: Timestamp,
-}
-
 /// Which tokens to revoke.
 #[derive(Debug)]
 pub enum Revocation<'r> {
@@ -82,6 +77,58 @@ pub struct Applied {
     pub before: Option<Timestamp>,
 }
 
+/// What a token was presented for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presented {
+    /// To learn whether it is live.
+    ToCheck,
+    /// To spend it.
+    ToRedeem,
+}
+
+/// A token that somebody has done with was presented: by mistake, or because somebody else had the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reuse {
+    /// It was spent.
+    Spent(Presented),
+    /// It is held for another caller.
+    Held(Presented),
+}
+
+impl fmt::Display for Presented {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ToCheck => "check",
+            Self::ToRedeem => "redeem",
+        })
+    }
+}
+
+impl Reuse {
+    /// Every kind there is.
+    pub const ALL: [Self; 4] = [
+        Self::Spent(Presented::ToCheck),
+        Self::Spent(Presented::ToRedeem),
+        Self::Held(Presented::ToCheck),
+        Self::Held(Presented::ToRedeem),
+    ];
+
+    /// In one word.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Spent(_) => "spent",
+            Self::Held(_) => "held",
+        }
+    }
+
+    /// What the token was presented for.
+    pub fn presented(self) -> Presented {
+        match self {
+            Self::Spent(presented) | Self::Held(presented) => presented,
+        }
+    }
+}
+
 /// The published keys.
 #[derive(Clone, Debug)]
 pub struct Jwks {
@@ -98,21 +145,37 @@ impl Tenant {
             verifier: parts.policy.verifier(),
             policy: parts.policy,
             keys: ArcSwap::from_pointee(keys),
-            reuses: AtomicU64::new(0),
+            reuses: Default::default(),
             shared,
         })))
     }
 
-    /// Signs a token.
+    /// Signs a token. The same attempt gets the same token again for an hour.
     ///
     /// # Errors
     /// [`Error::Rejected`], [`Error::Full`], [`Error::NoActiveKey`], [`Error::NoRandomness`],
-    /// [`Error::Unwritten`].
-    pub async fn issue(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
+    /// [`Error::Unwritten`], and for an attempt [`Error::AttemptRunning`], [`Error::AttemptOther`].
+    pub async fn issue(
+        &self,
+        request: &IssueRequest,
+        attempt: Option<Attempt>,
+    ) -> Result<Arc<IssuedToken>, Error> {
+        let Some(attempt) = attempt else {
+            return self.issue_once(request).await.map(Arc::new);
+        };
+        match self.0.shared.answers.ask(attempt) {
+            Asked::First(ticket) => Ok(ticket.answer(self.issue_once(request).await?)),
+            Asked::Before(issued) => Ok(issued),
+            Asked::Running => Err(Error::AttemptRunning),
+            Asked::Other => Err(Error::AttemptOther),
+        }
+    }
+
+    async fn issue_once(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
         let Inner { policy, shared, .. } = &*self.0;
-        let Shared { revocations, random, .. } = &**shared;
+        let Shared { revocations, random, answers, .. } = &**shared;
         let now = self.now();
-        if revocations.is_full(now) {
+        if revocations.is_full(answers.count(), now) {
             return Err(Error::Full { retry_after: policy.lifetime.min });
         }
         let keys = self.keys(now)?;
@@ -122,16 +185,19 @@ impl Tenant {
         Ok(issued)
     }
 
-    /// Says whether a token can be redeemed now. Changes nothing.
+    /// Says whether a caller can redeem a token now. Changes nothing.
     ///
     /// # Errors
     /// [`Error::Token`].
-    pub fn check(&self, token: &str) -> Result<Claims, Error> {
+    pub fn check(&self, caller: &str, token: &str) -> Result<Claims, Error> {
         let Inner { policy, shared, .. } = &*self.0;
-        let claims = self.verify(token, self.now())?;
-        match shared.revocations.check(&policy.tenant, &claims) {
+        let now = self.now();
+        let claims = self.verify(token, now)?;
+        match shared.revocations.check(&policy.tenant, &claims, now) {
             Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims).into()),
+            Err(refusal) => {
+                Err(self.refused(Presented::ToCheck, refusal, caller, &claims, now).into())
+            }
         }
     }
 
@@ -141,47 +207,10 @@ impl Tenant {
         shared.revocations.attempt(&policy.tenant, caller, key, body)
     }
 
-    /// Spends a token. Of all who try, exactly one succeeds; the same attempt gets the same answer
-    /// again, as long as the token could live.
-    ///
-    /// # Errors
-    /// [`Error::Token`], [`Error::CredentialMismatch`], [`Error::Unwritten`], and for an attempt
-    /// [`Error::AttemptRunning`], [`Error::AttemptOther`].
-    pub async fn redeem(
-        &self,
-        token: &str,
-        credential_id: Option<&CredentialId>,
-        attempt: Option<Attempt>,
-    ) -> Result<Redemption, Error> {
-        let Inner { policy, shared, .. } = &*self.0;
-        let now = self.now();
-        let earlier = |attempt: Attempt| shared.revocations.earlier(&policy.tenant, &attempt, now);
-        match attempt.and_then(earlier) {
-            // The same body has the same token, so this is the answer that was lost.
-            Some(Earlier::Done(at)) => {
-                return Ok(Redemption { claims: self.verify(token, at)?, redeemed_at: at });
-            }
-            Some(Earlier::Running) => return Err(Error::AttemptRunning),
-            Some(Earlier::Other) => return Err(Error::AttemptOther),
-            None => {}
-        }
-        let claims = self.verify(token, now)?;
-        if credential_id.is_some_and(|id| claims.credential_id.as_deref() != Some(id.as_str())) {
-            return Err(Error::CredentialMismatch { jti: claims.jti });
-        }
-        let begin = |attempt| shared.revocations.begin(policy, &claims, &attempt, now);
-        if attempt.is_some_and(|attempt| !begin(attempt)) {
-            return Err(Error::AttemptRunning);
-        }
-        let spent = shared.revocations.redeem(policy, &claims, attempt, now);
-        spent.map_err(|refusal| self.refused(refusal, &claims))?.wait().await?;
-        Ok(Redemption { claims, redeemed_at: now })
-    }
-
     /// Revokes one live token. Of all who try, exactly one succeeds.
     ///
     /// # Errors
-    /// [`Error::Token`], [`Error::Unwritten`].
+    /// [`Error::Token`], [`Error::RedemptionRunning`], [`Error::Unwritten`].
     pub async fn revoke(&self, token: &str) -> Result<Claims, Error> {
         let now = self.now();
         let claims = self.verify(token, now)?;
@@ -192,7 +221,8 @@ impl Tenant {
     /// whether there was anything to revoke.
     ///
     /// # Errors
-    /// [`Error::Rejected`] when a cut-off lies in the future, [`Error::Unwritten`].
+    /// [`Error::Rejected`] when a cut-off lies in the future, [`Error::RedemptionRunning`],
+    /// [`Error::Unwritten`].
     pub async fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let (revocations, now) = (&shared.revocations, self.now());
@@ -205,13 +235,24 @@ impl Tenant {
                 match revoked {
                     Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
                     Err(Error::Token(error)) => {
-                        Ok(Applied { token_id: error.token_id(), before: None })
+                        let token_id = error.token_id();
+                        if token_id.is_some() {
+                            revocations.settled(now).wait().await?;
+                        }
+                        Ok(Applied { token_id, before: None })
                     }
                     Err(error) => Err(error),
                 }
             }
             Revocation::TokenId(jti) => {
-                revocations.revoke_id(policy, *jti, now).wait().await?;
+                let revoked = match revocations.revoke_id(policy, *jti, now) {
+                    Err(Refusal::Held { .. }) => {
+                        return Err(Error::RedemptionRunning { jti: *jti });
+                    }
+                    Err(_) => revocations.settled(now),
+                    Ok(written) => written,
+                };
+                revoked.wait().await?;
                 Ok(Applied { token_id: Some(*jti), before: None })
             }
             Revocation::User(username, before) => {
@@ -274,19 +315,41 @@ impl Tenant {
         Ok(())
     }
 
-    /// How often a spent token was presented again since the start: by mistake, or because somebody
-    /// else had the link.
-    pub fn reuses(&self) -> u64 {
-        self.0.reuses.load(Ordering::Relaxed)
+    /// How often tokens were presented that somebody has done with, since the start.
+    pub fn reuses(&self) -> impl Iterator<Item = (Reuse, u64)> {
+        let counts = self.0.reuses.iter().map(|count| count.load(Ordering::Relaxed));
+        Reuse::ALL.into_iter().zip(counts)
     }
 
-    fn refused(&self, refusal: Refusal, claims: &Claims) -> TokenError {
-        if refusal == Refusal::Used {
-            self.0.reuses.fetch_add(1, Ordering::Relaxed);
-            let tenant = self.0.policy.tenant.as_str();
-            tracing::warn!(tenant, jti = %claims.jti, "a spent token was presented again");
+    /// The one place that finds out that a token is presented by somebody who should not have it.
+    fn refused(
+        &self,
+        presented: Presented,
+        refusal: Refusal,
+        caller: &str,
+        claims: &Claims,
+        now: Timestamp,
+    ) -> TokenError {
+        let Inner { policy, shared, reuses, .. } = &*self.0;
+        let reuse = match refusal {
+            Refusal::Used => Some(Reuse::Spent(presented)),
+            Refusal::Held { caller: holder, .. } => {
+                let is_its_own = shared.revocations.is_callers(&policy.tenant, caller, holder);
+                (!is_its_own).then_some(Reuse::Held(presented))
+            }
+            Refusal::Revoked | Refusal::PredatesStart => None,
+        };
+        if let Some(reuse) = reuse {
+            for (_, count) in Reuse::ALL.iter().zip(reuses).filter(|(kind, _)| **kind == reuse) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            let (tenant, jti) = (policy.tenant.as_str(), claims.jti);
+            tracing::warn!(
+                event = "token_reused", tenant, caller, %jti, reason = reuse.reason(), operation = %presented,
+                "a token was presented that somebody has done with"
+            );
         }
-        TokenError::refused(refusal, claims)
+        TokenError::refused(refusal, claims, now)
     }
 
     fn now(&self) -> Timestamp {
@@ -298,16 +361,25 @@ impl Tenant {
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
+        self.open(token, now).map(|(verified, _)| verified.into_claims())
+    }
+
+    /// Verifies a token, and says with which keys.
+    fn open(&self, token: &str, now: Timestamp) -> Result<(VerifiedToken, Arc<Keys>), Error> {
         let keys = self.keys(now)?;
         match self.0.verifier.verify(token, &keys.snapshot.verifying, now) {
-            Ok(verified) => Ok(verified.into_claims()),
+            Ok(verified) => Ok((verified, keys)),
             Err(error) => Err(TokenError::from(error).into()),
         }
     }
 
     async fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
-        let revoked = self.0.shared.revocations.revoke(&self.0.policy, &claims, now);
-        revoked.map_err(|refusal| TokenError::refused(refusal, &claims))?.wait().await?;
+        let jti = claims.jti;
+        match self.0.shared.revocations.revoke(&self.0.policy, &claims, now) {
+            Ok(written) => written.wait().await?,
+            Err(Refusal::Held { .. }) => return Err(Error::RedemptionRunning { jti }),
+            Err(refusal) => return Err(TokenError::refused(refusal, &claims, now).into()),
+        }
         Ok(claims)
     }
 

@@ -1,6 +1,7 @@
 //! The service in this process: real keys in a real folder, the real router, a clock to move by
 //! hand. No socket; `server.rs` has one.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ pub(crate) struct Options {
     pub(crate) started: Timestamp,
     pub(crate) max_body_bytes: usize,
     pub(crate) body_timeout: Duration,
+    pub(crate) holder_revocations: NonZeroU32,
+    pub(crate) salt: [u8; 16],
 }
 
 impl Default for Options {
@@ -61,6 +64,8 @@ impl Default for Options {
             started: STARTED,
             max_body_bytes: 65_536,
             body_timeout: Duration::from_secs(5),
+            holder_revocations: NonZeroU32::MAX,
+            salt: [0; 16],
         }
     }
 }
@@ -140,14 +145,17 @@ impl TestApp {
         let service = ResetService::new(Parts {
             tenants,
             callers: Callers::new(callers),
-            revocations: Revocations::guarding(clock.now(), options.capacity),
+            revocations: Revocations::guarding(clock.now(), options.capacity, options.salt),
             clock: clock.clone(),
             jwks_max_age: options.jwks_max_age,
         })
         .unwrap();
         let running = RunningKeys::new(service.clone(), clock.clone(), folders);
-        let limits =
-            Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
+        let limits = Limits {
+            max_body_bytes: options.max_body_bytes,
+            body_timeout: options.body_timeout,
+            holder_revocations: options.holder_revocations,
+        };
         let router = router(&running, limits, Door::Everybody);
         Self { service, running, clock, keystore, api_key: all, router, keys, tenant, folder }
     }

@@ -145,10 +145,10 @@ fn a_damaged_journal_is_refused_with_its_place_and_the_mend() {
     let logs = fs::read_dir(&state).unwrap().map(|entry| entry.unwrap().path());
     let log = logs.filter(|path| path.extension().is_some_and(|it| it == "log")).min().unwrap();
     let mut bytes = fs::read(&log).unwrap();
-    bytes[100] ^= 1;
+    bytes[130] ^= 1;
     fs::write(&log, &bytes).unwrap();
     let told = tell(resetd(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]), 2).err;
-    assert!(told.contains("is damaged at byte 96, before its end; restore the file"), "{told}");
+    assert!(told.contains("is damaged at byte 128, before its end; restore the file"), "{told}");
     assert_eq!(fs::read(&log).unwrap(), bytes);
 }
 

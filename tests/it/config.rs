@@ -19,13 +19,14 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 27] = [
+const SETTINGS: [(&str, &str); 28] = [
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
     ("keys.passphrase_file", r#""""#),
     ("keys.publish_ahead_seconds", "0"),
     ("keys.rotate_every_seconds", "0"),
+    ("limits.holder_revocations_per_minute", "10"),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
     ("server.admin_listen", r#""""#),
@@ -253,7 +254,7 @@ const MISTAKES: [(&str, &str); 41] = [
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `log`, `token`, `keys`, `state`, `tenants`, `callers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `limits`, `log`, `token`, `keys`, `state`, `tenants`, `callers`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",

@@ -43,6 +43,13 @@ fn every_command_of_the_page_for_admins_prints_what_stands_there() {
     run_all(&steps, Session::start(folder));
 }
 
+#[test]
+fn every_command_of_the_page_about_single_use_prints_what_stands_there() {
+    let steps = steps(&read("docs/single-use.md"));
+    assert!(steps.len() >= 12, "only {} commands", steps.len());
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -111,6 +118,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "CHANGELOG.md",
         "docs/journal.md",
         "docs/keys.md",
+        "docs/single-use.md",
         "docs/problems.md",
         "keys/README.md",
     ] {
@@ -185,6 +193,7 @@ fn mask(text: &str) -> String {
             key if key.starts_with("rsk_") => "(API key)",
             time if from_rfc3339(time).is_some() => "(time)",
             name if is_base64url(name, 43) => "(key)",
+            name if is_base64url(name, 64) => "(redemption)",
             name if is_base64url(name, 22) => "(token id)",
             id if is_base32(id, 16) => "(request id)",
             other => other,

@@ -81,8 +81,10 @@ fn guarded(token: &str) -> Vec<(&'static str, String, Scope, Value)> {
         ("GET", one.clone(), Scope::Check, Value::Null),
         ("HEAD", one.clone(), Scope::Check, Value::Null),
         ("DELETE", one, Scope::Revoke, Value::Null),
-        ("POST", "/redemptions".into(), Scope::Redeem, by_token.clone()),
-        ("POST", "/revocations".into(), Scope::Revoke, by_token),
+        ("POST", "/redemptions".into(), Scope::Redeem, by_token),
+        ("POST", "/redemptions/x/commit".into(), Scope::Redeem, Value::Null),
+        ("POST", "/redemptions/x/cancel".into(), Scope::Redeem, Value::Null),
+        ("POST", "/revocations".into(), Scope::Revoke, json!({ "username": "bob" })),
         ("GET", "/metrics".into(), Scope::Metrics, Value::Null),
         ("GET", "/admin/keys".into(), Scope::KeysRead, Value::Null),
         ("GET", key(""), Scope::KeysRead, Value::Null),
@@ -126,6 +128,7 @@ fn signed(app: &TestApp, at: Timestamp, change: impl FnOnce(&mut Policy)) -> Str
     let request = IssueRequest {
         username: Username::parse("alice").unwrap(),
         credential_id: None,
+        credential_version: None,
         user_id: None,
         expiry: Expiry::Default,
     };

@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use resetd::journal::{
-    Attempt, Change, Event, Journal, Recovered, Scope, Sink, StateError, StateFolder, TenantTag,
-    UserTag, Why,
+    Attempt, CallerTag, Change, Event, Hold, Journal, Recovered, Scope, Sink, StateError,
+    StateFolder, TenantTag, UserTag, Why,
 };
 use resetd_verify::{Timestamp, TokenId};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
-const RECORD: u64 = 96;
+const RECORD: u64 = 128;
 
 /// Remembers what it was told of.
 #[derive(Debug, Default)]
@@ -29,14 +29,14 @@ impl Sink for Heard {
         self.written.lock().unwrap().push(*event);
     }
 
-    fn given_up(&self, event: &Event) {
+    fn given_up(&self, event: &Event, _: Timestamp) {
         self.given_up.lock().unwrap().push(*event);
     }
 }
 
 fn mark(number: u128, until: Timestamp) -> Event {
     let jti = TokenId::from_bytes(number.to_be_bytes());
-    Event::Mark { tenant: TenantTag([1; 8]), jti, why: Why::Used, until, attempt: None }
+    Event::Mark { tenant: TenantTag([1; 8]), jti, why: Why::Used, until, attempt: None, hold: None }
 }
 
 fn open(folder: &Path) -> StateFolder {
@@ -45,12 +45,12 @@ fn open(folder: &Path) -> StateFolder {
 
 fn start(folder: &Path) -> (Journal, Arc<Heard>) {
     let (folder, heard) = (open(folder), Arc::<Heard>::default());
-    let recovered = folder.recover(NOW).unwrap();
+    let recovered = folder.recover(NOW, &|_, _| {}).unwrap();
     (folder.start(&recovered, heard.clone()), heard)
 }
 
 fn recover(folder: &Path) -> Result<Recovered, StateError> {
-    open(folder).recover(NOW)
+    open(folder).recover(NOW, &|_, _| {})
 }
 
 async fn append(journal: &Journal, event: Event) {
@@ -81,7 +81,17 @@ async fn every_kind_of_event_comes_back_as_it_was_written_and_in_order() {
     }
     let why = Why::Revoked;
     let attempt = Some(Attempt { key: [5; 16], body: [6; 8] });
-    events.push(Event::Mark { tenant, jti, why, until: NOW.plus(90_000), attempt });
+    let late = NOW.plus(90_000);
+    events.push(Event::Mark { tenant, jti, why, until: late, attempt, hold: None });
+    let caller = CallerTag([8; 8]);
+    let (iat, end) = (NOW.minus(86_400), NOW.plus(600));
+    let hold = Hold { nonce: [7; 8], caller, user, iat, end };
+    events.push(Event::Hold { tenant, jti, hold, until, attempt });
+    events.push(Event::Hold { tenant, jti, hold, until: end, attempt: None });
+    events.push(Event::Cancel { tenant, jti, hold, until });
+    for why in [Why::Used, Why::Revoked] {
+        events.push(Event::Mark { tenant, jti, why, until, attempt: None, hold: Some(hold) });
+    }
     let (journal, heard) = start(folder.path());
     for event in &events {
         append(&journal, *event).await;
@@ -104,6 +114,22 @@ async fn a_segment_is_dropped_when_nothing_in_it_can_matter() {
     journal.tidy(NOW.plus(3600));
     append(&journal, mark(3, NOW.plus(7200))).await;
     assert_eq!(segments(folder.path()).len(), 1);
+}
+
+#[tokio::test]
+async fn whoever_waits_hears_how_much_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = start(folder.path());
+    for hours in 0..20 {
+        append(&journal, mark(hours.into(), NOW.plus(hours * 3600))).await;
+    }
+    drop(journal);
+    let heard = Mutex::new(Vec::new());
+    open(folder.path()).recover(NOW, &|done, of| heard.lock().unwrap().push((done, of))).unwrap();
+    let mut heard = heard.into_inner().unwrap();
+    heard.sort_unstable();
+    let wanted: Vec<_> = (1..=20).map(|done| (done * 2 * RECORD, 40 * RECORD)).collect();
+    assert_eq!(heard, wanted);
 }
 
 #[tokio::test]
@@ -195,13 +221,13 @@ async fn another_layout_is_named_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let segment = three_records(folder.path()).await;
     let mut bytes = fs::read(&segment).unwrap();
-    bytes[12] = 2;
-    let sum = crc32fast::hash(&bytes[..92]);
-    bytes[92..96].copy_from_slice(&sum.to_le_bytes());
+    bytes[12] = 77;
+    let sum = crc32fast::hash(&bytes[..124]);
+    bytes[124..128].copy_from_slice(&sum.to_le_bytes());
     fs::write(&segment, &bytes).unwrap();
     let told = recover(folder.path()).unwrap_err().to_string();
     assert!(
-        told.contains("has layout 2, wanted 1; start the version of resetd that wrote it"),
+        told.contains("has layout 77, wanted 2; start the version of resetd that wrote it"),
         "{told}"
     );
 }

@@ -3,12 +3,14 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod app;
+mod binding;
 mod server;
 
 mod cli;
 mod config;
 mod connection;
 mod docs;
+mod hold;
 mod http;
 mod interop;
 mod issue;

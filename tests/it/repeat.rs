@@ -81,9 +81,9 @@ async fn a_try_that_was_refused_frees_its_key() {
 async fn a_try_that_is_under_way_is_not_answered_twice() {
     let app = TestApp::start();
     let token = app.issue("alice").await;
-    let claims = app.tenant().check(&token).unwrap();
+    let claims = app.tenant().check("all", &token).unwrap();
     let attempt = app.tenant().attempt("all", KEY, b"{}");
-    let revocations = resetd::revocation::Revocations::guarding(app.now().minus(100), 10);
+    let revocations = resetd::revocation::Revocations::guarding(app.now().minus(100), 10, [0; 16]);
     let policy = app.tenant().policy();
     assert!(revocations.begin(policy, &claims, &attempt, app.now()));
     assert!(!revocations.begin(policy, &claims, &attempt, app.now()));
@@ -123,6 +123,78 @@ async fn keys_of_two_tenants_have_nothing_to_do_with_each_other() {
         let body = body(app).await;
         assert_eq!(redeem(app, KEY, &body).await.status, StatusCode::CREATED);
     }
+}
+
+async fn issue(app: &TestApp, api_key: &str, key: &str, body: &Value) -> Answer {
+    let request = axum::http::Request::builder()
+        .method(Method::POST)
+        .uri("/password-tokens")
+        .header("x-api-key", api_key)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("idempotency-key", key);
+    app.send(request.body(body.to_string().into()).unwrap()).await
+}
+
+#[tokio::test]
+async fn the_same_wish_for_a_token_gets_the_same_token() {
+    let app = TestApp::start_with(|options| options.policy.supersede = true);
+    let (all, body) = (app.api_key.expose(), json!({ "username": "alice" }));
+    let first = issue(&app, all, KEY, &body).await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    app.clock.advance(5);
+    let again = issue(&app, all, &format!("\"{KEY}\""), &body).await;
+    assert_eq!((again.status, &again.text), (first.status, &first.text));
+    assert_eq!(again.header("location"), first.header("location"));
+    let token = first.json()["token"].as_str().unwrap().to_owned();
+    assert_eq!(app.redeem(&token).await.status, StatusCode::CREATED, "it was not superseded");
+    assert_eq!(issue(&app, all, KEY, &body).await.text, first.text);
+}
+
+#[tokio::test]
+async fn another_wish_caller_tenant_or_key_gets_another_answer() {
+    let app = TestApp::start_with(|options| options.tenants = vec!["acme"]);
+    let (all, body) = (app.api_key.expose(), json!({ "username": "alice" }));
+    let first = issue(&app, all, KEY, &body).await;
+    let bob = json!({ "username": "bob" });
+    issue(&app, all, KEY, &bob).await.assert_problem(422, "idempotency_key_reused");
+    let acme = app.acting_for("acme");
+    let others = [
+        issue(&app, all, "another", &body).await,
+        issue(&app, app.key_for(resetd::domain::caller::Scope::Issue), KEY, &body).await,
+        issue(&acme, acme.api_key.expose(), KEY, &body).await,
+    ];
+    for other in others {
+        assert_eq!(other.status, StatusCode::CREATED);
+        assert_ne!(other.json()["token"], first.json()["token"]);
+    }
+    // The key of a redemption has nothing to do with that of an issue.
+    let token = json!({ "token": first.json()["token"] });
+    assert_eq!(redeem(&app, KEY, &token).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_wish_that_was_refused_frees_its_key() {
+    let app = TestApp::start();
+    let all = app.api_key.expose();
+    let past = json!({ "username": "alice", "expiredTime": "2001-01-01T00:00:00Z" });
+    issue(&app, all, KEY, &past).await.assert_problem(422, "expiry_in_past");
+    let body = json!({ "username": "alice" });
+    assert_eq!(issue(&app, all, KEY, &body).await.status, StatusCode::CREATED);
+    issue(&app, all, "", &body).await.assert_problem(400, "idempotency_key_invalid");
+}
+
+#[tokio::test]
+async fn answers_that_are_kept_count_as_remembered() {
+    let app = TestApp::start_with(|options| options.capacity = 2);
+    let (all, body) = (app.api_key.expose(), json!({ "username": "alice" }));
+    for key in ["a", "b"] {
+        assert_eq!(issue(&app, all, key, &body).await.status, StatusCode::CREATED);
+    }
+    app.service.tidy();
+    assert_eq!(app.service.remembered().count, 2);
+    issue(&app, all, "c", &body).await.assert_problem(503, "full");
+    // What was answered is answered again.
+    assert_eq!(issue(&app, all, "a", &body).await.status, StatusCode::CREATED);
 }
 
 #[test]

@@ -1,10 +1,14 @@
 //! Tokens that are taken back: one, a user's, all, and those that a newer one replaces.
 
-use axum::http::StatusCode;
+use std::io::{Read as _, Write as _};
+
+use axum::http::{Method, Request, StatusCode, header};
 use resetd::domain::time::to_rfc3339;
 use serde_json::{Value, json};
+use tokio::net::TcpSocket;
 
-use crate::app::{Options, TestApp};
+use crate::app::{Answer, Options, TestApp};
+use crate::server::Server;
 
 fn superseding() -> TestApp {
     TestApp::start_with(|options| options.policy.supersede = true)
@@ -99,4 +103,107 @@ async fn redeeming_one_token_kills_its_siblings() {
     assert_eq!(superseding.redeem(&siblings[0]).await.status, StatusCode::CREATED);
     superseding.redeem(&siblings[0]).await.assert_problem(409, "token_used");
     superseding.redeem(&siblings[1]).await.assert_problem(410, "token_revoked");
+}
+
+/// Without any key, as the page behind a "this was not me" does it.
+async fn disown(app: &TestApp, body: &Value) -> Answer {
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri("/revocations")
+        .header(header::CONTENT_TYPE, "application/json");
+    app.send(request.body(body.to_string().into()).unwrap()).await
+}
+
+#[tokio::test]
+async fn whoever_holds_a_token_can_kill_it_with_nothing_else_and_learns_nothing() {
+    let app = TestApp::start_with(|options| options.tenants = vec!["acme"]);
+    for app in [&app, &app.acting_for("acme")] {
+        let (token, other) = (app.issue("alice").await, app.issue("alice").await);
+        let first = disown(app, &json!({ "token": token })).await;
+        assert_eq!(first.status, StatusCode::CREATED, "{}", first.text);
+        assert_eq!(first.json(), json!({ "revoked": "token" }));
+        app.redeem(&token).await.assert_problem(410, "token_revoked");
+        assert_eq!(app.check(&other).await.status, StatusCode::OK);
+        for text in [token.as_str(), "junk", "", &format!("{token}x")] {
+            let again = disown(app, &json!({ "token": text })).await;
+            assert_eq!((again.status, &again.text), (first.status, &first.text), "{text:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nothing_but_a_token_can_be_revoked() {
+    let app = TestApp::start();
+    let token = app.issue("alice").await;
+    let jti = app.tenant().check("all", &token).unwrap().jti.to_string();
+    for body in [
+        json!({ "username": "alice" }),
+        json!({ "tokenId": jti }),
+        json!({ "before": "now" }),
+        json!({ "token": token, "before": "now" }),
+        json!({ "token": token, "username": "alice" }),
+        json!({ "token": [token] }),
+        json!({}),
+    ] {
+        disown(&app, &body).await.assert_problem(401, "unauthenticated");
+    }
+    for (name, value) in [("authorization", "Bearer x"), ("x-api-key", ""), ("x-api-key", "rsk_a")]
+    {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri("/revocations")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header(name, value);
+        let body = json!({ "token": token }).to_string();
+        let answer = app.send(request.body(body.into()).unwrap()).await;
+        answer.assert_problem(401, "unauthenticated");
+    }
+    assert_eq!(app.check(&token).await.status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn whoever_has_no_key_is_heard_only_so_often() {
+    let app = TestApp::start_with(|options| {
+        options.holder_revocations = 2.try_into().unwrap();
+    });
+    let token = app.issue("alice").await;
+    for _ in 0..5 {
+        disown(&app, &json!({ "username": "alice" })).await.assert_problem(401, "unauthenticated");
+    }
+    for _ in 0..2 {
+        assert_eq!(disown(&app, &json!({ "token": "x" })).await.status, StatusCode::CREATED);
+    }
+    let refused = disown(&app, &json!({ "token": token })).await;
+    refused.assert_problem(429, "rate_limited");
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=31).contains(&wait), "{wait}");
+    assert_eq!(app.check(&token).await.status, StatusCode::OK);
+    // Callers are not meant.
+    let revoked = app.post("/revocations", json!({ "token": token })).await;
+    assert_eq!(revoked.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn each_address_is_heard_for_itself() {
+    let server = Server::start_with("[limits]\nholder_revocations_per_minute = 1\n", &[]);
+    let body = json!({ "token": "x" }).to_string();
+    let request = format!(
+        "POST /revocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let statuses = async |source: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(source.parse().unwrap()).unwrap();
+        let stream = socket.connect(server.address().parse().unwrap()).await.unwrap();
+        let mut stream = stream.into_std().unwrap();
+        stream.set_nonblocking(false).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
+    };
+    assert_eq!(statuses("127.0.0.1:0").await, "201");
+    assert_eq!(statuses("127.0.0.1:0").await, "429");
+    assert_eq!(statuses("127.0.0.2:0").await, "201");
+    assert_eq!(statuses("127.0.0.2:0").await, "429");
 }

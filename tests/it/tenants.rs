@@ -63,7 +63,7 @@ async fn each_tenant_issues_with_its_own_issuer_and_redeems_what_it_issued() {
         .zip([ISSUER.to_owned(), format!("{ISSUER}/tenants/acme")])
     {
         let token = app.issue("alice").await;
-        let claims = app.tenant().check(&token).unwrap();
+        let claims = app.tenant().check("all", &token).unwrap();
         assert_eq!((claims.iss, claims.aud), (issuer, vec![AUDIENCE.to_owned()]));
         assert_eq!(app.redeem(&token).await.status, StatusCode::CREATED);
         app.redeem(&token).await.assert_problem(409, "token_used");
@@ -170,7 +170,7 @@ async fn a_token_whose_time_has_not_come_is_not_revoked_by_another_tenant() {
 async fn a_revocation_of_any_kind_leaves_the_other_tenants_tokens_alone() {
     for [app, other] in each_beside_the_other() {
         let (mine, theirs) = (app.issue("alice").await, other.issue("alice").await);
-        let jti = app.tenant().check(&mine).unwrap().jti.to_string();
+        let jti = app.tenant().check("all", &mine).unwrap().jti.to_string();
         for revocation in
             [json!({ "tokenId": jti }), json!({ "username": "alice" }), json!({ "before": "now" })]
         {
@@ -295,7 +295,7 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
     let service = ResetService::new(Parts {
         tenants: vec![TenantParts { policy, keyring }],
         callers: Callers::new(vec![caller]),
-        revocations: Revocations::guarding(Timestamp::from_seconds(0), 1),
+        revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),
         clock: app.clock.clone(),
         jwks_max_age: 300,
     });

@@ -137,6 +137,10 @@ pub struct Claims {
     /// The credential that may be reset.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential_id: Option<String>,
+    /// A keyed hash of the credential's version when the token was issued. Only the issuer can tell
+    /// whether it is the present one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential_version: Option<String>,
     /// The user's identifier in the app, where it differs from the username.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
@@ -164,6 +168,7 @@ impl Claims {
             aud: audiences(&claims)?,
             sub: required(identifier(&claims, "sub")?, "sub", IDENTIFIER)?,
             credential_id: identifier(&claims, "credential_id")?,
+            credential_version: identifier(&claims, "credential_version")?,
             user_id: identifier(&claims, "user_id")?,
             iat: required(timestamp(&claims, "iat")?, "iat", TIMESTAMP)?,
             exp: required(timestamp(&claims, "exp")?, "exp", TIMESTAMP)?,
@@ -338,7 +343,7 @@ mod tests {
 
     #[test]
     fn claims_read_back_what_they_serialize_to() {
-        let text = r#"{"iss":"i","aud":["a","b"],"sub":"s","credential_id":"c","user_id":"u","iat":1,"exp":2,"nbf":1,"jti":"AAECAwQFBgcICQoLDA0ODw","status":{"status_list":{"idx":7,"uri":"https://s"}}}"#;
+        let text = r#"{"iss":"i","aud":["a","b"],"sub":"s","credential_id":"c","credential_version":"v","user_id":"u","iat":1,"exp":2,"nbf":1,"jti":"AAECAwQFBgcICQoLDA0ODw","status":{"status_list":{"idx":7,"uri":"https://s"}}}"#;
         let claims = Claims::parse(text.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&claims).unwrap(), text);
     }

@@ -10,7 +10,7 @@ use resetd_verify::Algorithm;
 use serde_json::{Value, json};
 
 use super::{OPEN, issue_with, send};
-use crate::app::{AUDIENCE, ISSUER, TestApp};
+use crate::app::{AUDIENCE, ISSUER, STARTED, TestApp};
 
 #[tokio::test]
 async fn a_503_says_when_to_come_again() {
@@ -74,9 +74,10 @@ async fn health_tells_anyone_how_it_is_and_nothing_else() {
         "lastRotationFailure": null,
         "faultyFiles": 0,
     });
+    let state = json!({ "refusesIssuedBefore": to_rfc3339(STARTED.plus(1)), "because": "guard" });
     for (path, wanted) in [
         ("/health/live", json!({ "status": "live" })),
-        ("/health/ready", json!({ "status": "ready", "keys": keys })),
+        ("/health/ready", json!({ "status": "ready", "keys": keys, "state": state })),
     ] {
         let answer = send(&app, "GET", path, &[], Body::empty()).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, wanted));
@@ -96,6 +97,10 @@ async fn a_rotation_that_fails_leaves_it_ready_and_is_told_to_anyone() {
                 "rotationFailing": failing,
                 "lastRotationFailure": failure,
                 "faultyFiles": faults,
+            },
+            "state": {
+                "refusesIssuedBefore": to_rfc3339(STARTED.plus(1)),
+                "because": "guard",
             },
         })
     };

@@ -41,7 +41,10 @@ async fn a_rotation_is_seen_coming_and_done() {
         r#"resetd_key_rotation_failures{tenant="default"} 0"#.into(),
         r#"resetd_key_rotation_failing{tenant="default"} 0"#.into(),
         r#"resetd_key_folder_faults{tenant="default"} 0"#.into(),
-        r#"resetd_token_reuses_total{tenant="default"} 0"#.into(),
+        r#"resetd_token_reuses_total{tenant="default",reason="spent",operation="check"} 0"#.into(),
+        r#"resetd_token_reuses_total{tenant="default",reason="spent",operation="redeem"} 0"#.into(),
+        r#"resetd_token_reuses_total{tenant="default",reason="held",operation="check"} 0"#.into(),
+        r#"resetd_token_reuses_total{tenant="default",reason="held",operation="redeem"} 0"#.into(),
         "resetd_remembered 0".into(),
         "resetd_remembered_limit 1000000".into(),
         "resetd_journal_failing 0".into(),
@@ -126,7 +129,7 @@ async fn a_spent_token_that_comes_again_and_how_much_is_remembered_are_counted()
     app.service.tidy();
     let found = values(&app).await;
     for wanted in [
-        r#"resetd_token_reuses_total{tenant="default"} 2"#,
+        r#"resetd_token_reuses_total{tenant="default",reason="spent",operation="redeem"} 2"#,
         "resetd_remembered 1",
         "resetd_remembered_limit 9",
     ] {

@@ -106,6 +106,8 @@ async fn a_wrong_method_is_told_exactly_the_right_ones_and_does_nothing() {
         ("/password-tokens", "POST"),
         (&one, "GET,HEAD,DELETE"),
         ("/redemptions", "POST"),
+        ("/redemptions/x/commit", "POST"),
+        ("/redemptions/x/cancel", "POST"),
         ("/revocations", "POST"),
     ];
     routes.extend(OPEN.map(|path| (path, "GET,HEAD")));

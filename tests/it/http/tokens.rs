@@ -110,6 +110,7 @@ async fn a_redemption_tells_whose_password_may_be_set() {
     let body = redeemed.json();
     assert!(TokenId::parse(body["tokenId"].as_str().unwrap()).is_some());
     let expected = json!({
+        "status": "redeemed",
         "tokenId": body["tokenId"],
         "username": "alice",
         "credentialId": "c-1",

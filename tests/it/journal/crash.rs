@@ -28,7 +28,22 @@ enum Fate {
     RedemptionLost,
     /// A revocation was asked for and no answer came.
     RevocationLost,
+    /// It was held, and its caller knows that.
+    Held,
+    /// It was to be held and no answer came.
+    HoldLost,
+    /// A commit was acknowledged.
+    Committed,
+    /// A commit was asked for and no answer came.
+    CommitLost,
+    /// A cancel was acknowledged.
+    Cancelled,
+    /// A cancel was asked for and no answer came.
+    CancelLost,
 }
+
+/// A token, what is known of it, and the name of its hold.
+type Known = (String, Fate, String);
 
 fn settings() -> String {
     let hash = KeyHash::of(api_key([7; 32]).expose());
@@ -69,16 +84,18 @@ fn ask_with(
 }
 
 /// Issues, redeems and revokes until the server is gone.
-fn hammer(address: &str, stop: &AtomicBool, fates: &Mutex<Vec<(String, Fate)>>, client: usize) {
+fn hammer(address: &str, stop: &AtomicBool, fates: &Mutex<Vec<Known>>, client: usize) {
     let mut turn = client;
     while !stop.load(Ordering::SeqCst) {
         let body = format!("{{\"username\": \"user-{client}\"}}");
         let Some((201, issued)) = ask(address, "POST", "/password-tokens", &body) else { continue };
         let token = issued["token"].as_str().unwrap().to_owned();
         turn += 1;
-        let fate = match turn % 4 {
+        let mut id = String::new();
+        let fate = match turn % 6 {
             0 => Fate::Issued,
-            1 => match ask(address, "DELETE", &format!("/password-tokens/{token}"), "") {
+            1 | 2 => hold(address, &token, turn, &mut id),
+            3 => match ask(address, "DELETE", &format!("/password-tokens/{token}"), "") {
                 Some((204, _)) => Fate::Revoked,
                 Some(other) => panic!("{other:?}"),
                 None => Fate::RevocationLost,
@@ -94,15 +111,42 @@ fn hammer(address: &str, stop: &AtomicBool, fates: &Mutex<Vec<(String, Fate)>>, 
                 None => Fate::RedemptionLost,
             },
         };
-        fates.lock().unwrap().push((token, fate));
+        fates.lock().unwrap().push((token, fate, id));
     }
+}
+
+/// Holds a token, and two times of three says what became of it.
+fn hold(address: &str, token: &str, turn: usize, id: &mut String) -> Fate {
+    let Some((status, held)) = ask_again(address, "POST", "/redemptions", &held_body(token)) else {
+        return Fate::HoldLost;
+    };
+    assert_eq!(status, 201, "{held}");
+    *id = held["redemptionId"].as_str().unwrap().into();
+    let (how, told, lost) = match turn / 6 % 3 {
+        0 => return Fate::Held,
+        1 => ("commit", Fate::Committed, Fate::CommitLost),
+        _ => ("cancel", Fate::Cancelled, Fate::CancelLost),
+    };
+    match end(address, id, how) {
+        Some((200, _)) => told,
+        Some(other) => panic!("{other:?}"),
+        None => lost,
+    }
+}
+
+fn held_body(token: &str) -> String {
+    format!("{{\"token\": \"{token}\", \"hold\": 600}}")
+}
+
+fn end(address: &str, id: &str, how: &str) -> Option<(u16, Value)> {
+    ask(address, "POST", &format!("/redemptions/{id}/{how}"), "")
 }
 
 #[test]
 fn no_acknowledged_redemption_happens_twice_and_no_honest_token_is_lost_whenever_it_is_killed() {
     let kills = std::env::var("RESETD_TEST_KILLS").map_or(KILLS, |text| text.parse().unwrap());
     let mut folder = tempfile::tempdir().unwrap();
-    let mut checked = [0; 5];
+    let mut checked = [0; 11];
     for kill in 0..kills {
         let server = Server::start_in(folder, &settings(), &[]);
         let address = server.address().to_owned();
@@ -122,19 +166,19 @@ fn no_acknowledged_redemption_happens_twice_and_no_honest_token_is_lost_whenever
             client.join().unwrap();
         }
         let server = Server::start_in(folder, &settings(), &[]);
-        for (token, fate) in fates.lock().unwrap().drain(..) {
+        for (token, fate, id) in fates.lock().unwrap().drain(..) {
             checked[fate as usize] += 1;
-            check(server.address(), &token, fate);
+            check(server.address(), &token, fate, &id);
         }
         folder = server.stop().1;
     }
     println!(
-        "{kills} kills; tokens only issued, redeemed, revoked, redemption lost, revocation lost: {checked:?}"
+        "{kills} kills; tokens only issued, redeemed, revoked, redemption lost, revocation lost, held, hold lost, committed, commit lost, cancelled, cancel lost: {checked:?}"
     );
     assert!(checked.iter().sum::<i32>() > 0);
 }
 
-fn check(address: &str, token: &str, fate: Fate) {
+fn check(address: &str, token: &str, fate: Fate, id: &str) {
     let redeem = || {
         let body = format!("{{\"token\": \"{token}\"}}");
         let (status, body) = ask(address, "POST", "/redemptions", &body).unwrap();
@@ -143,7 +187,9 @@ fn check(address: &str, token: &str, fate: Fate) {
     let (used, revoked) = ((409, "token_used".to_owned()), (410, "token_revoked".to_owned()));
     match fate {
         Fate::Issued => assert_eq!(redeem(), (201, String::new()), "an honest token was lost"),
-        Fate::Redeemed => assert_eq!(redeem(), used, "a redemption happened twice"),
+        Fate::Redeemed | Fate::Committed => {
+            assert_eq!(redeem(), used, "a redemption happened twice");
+        }
         Fate::Revoked => assert_eq!(redeem(), revoked, "a revocation was forgotten"),
         Fate::RedemptionLost => {
             let body = format!("{{\"token\": \"{token}\"}}");
@@ -152,6 +198,26 @@ fn check(address: &str, token: &str, fate: Fate) {
                 assert_eq!(again.0, 201, "a lost answer is not given again: {again:?}");
             }
             assert_eq!(redeem(), used, "a redemption happened twice");
+        }
+        Fate::Held | Fate::CommitLost | Fate::HoldLost => {
+            let mut id = id.to_owned();
+            if fate == Fate::HoldLost {
+                let again = ask_again(address, "POST", "/redemptions", &held_body(token)).unwrap();
+                assert_eq!(again.0, 201, "a lost answer is not given again: {again:?}");
+                id = again.1["redemptionId"].as_str().unwrap().into();
+            }
+            for _ in 0..2 {
+                let (status, answer) = end(address, &id, "commit").unwrap();
+                assert_eq!(status, 200, "a hold was lost: {answer}");
+            }
+            assert_eq!(redeem(), used, "a commit happened and was forgotten");
+        }
+        Fate::Cancelled | Fate::CancelLost => {
+            if fate == Fate::CancelLost {
+                assert_eq!(end(address, id, "cancel").unwrap().0, 200);
+            }
+            assert_eq!(redeem(), (201, String::new()), "a cancel was forgotten");
+            assert_eq!(redeem(), used);
         }
         Fate::RevocationLost => {
             let first = redeem();

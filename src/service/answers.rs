@@ -1,0 +1,91 @@
+//! Answers to requests for tokens that may be repeated, in memory.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+
+use crate::domain::issue::IssuedToken;
+use crate::journal::Attempt;
+
+/// How long an answer can be repeated.
+const LIFE: Duration = Duration::from_secs(3600);
+
+/// The answers. They hold tokens, so `Debug` only counts them.
+pub(super) struct Answers(Cache<[u8; 16], Answer>);
+
+#[derive(Clone)]
+struct Answer {
+    body: [u8; 8],
+    /// Nothing while it is being made.
+    issued: Option<Arc<IssuedToken>>,
+}
+
+/// What is known of a request that may have come before.
+pub(super) enum Asked<'a> {
+    /// It did not. It is under way until the ticket is used or dropped.
+    First(Ticket<'a>),
+    /// This was the answer.
+    Before(Arc<IssuedToken>),
+    /// It is under way.
+    Running,
+    /// Its key came with another body.
+    Other,
+}
+
+impl Answers {
+    pub(super) fn new() -> Self {
+        Self(Cache::builder().time_to_live(LIFE).build())
+    }
+
+    /// Of all with the same key, one is the first.
+    pub(super) fn ask(&self, attempt: Attempt) -> Asked<'_> {
+        let running = Answer { body: attempt.body, issued: None };
+        let entry = self.0.entry(attempt.key).or_insert_with(|| running);
+        if entry.is_fresh() {
+            return Asked::First(Ticket { answers: self, attempt });
+        }
+        match entry.into_value() {
+            Answer { body, .. } if body != attempt.body => Asked::Other,
+            Answer { issued: Some(issued), .. } => Asked::Before(issued),
+            Answer { issued: None, .. } => Asked::Running,
+        }
+    }
+
+    pub(super) fn count(&self) -> u64 {
+        self.0.entry_count()
+    }
+
+    pub(super) fn tidy(&self) {
+        self.0.run_pending_tasks();
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Answers({})", self.count())
+    }
+}
+
+/// The right to give the answer. Dropped without one, as when its client went away, it frees the key.
+pub(super) struct Ticket<'a> {
+    answers: &'a Answers,
+    attempt: Attempt,
+}
+
+impl Ticket<'_> {
+    pub(super) fn answer(self, issued: IssuedToken) -> Arc<IssuedToken> {
+        let issued = Arc::new(issued);
+        let answer = Answer { body: self.attempt.body, issued: Some(Arc::clone(&issued)) };
+        self.answers.0.insert(self.attempt.key, answer);
+        std::mem::forget(self);
+        issued
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.answers.0.invalidate(&self.attempt.key);
+    }
+}
