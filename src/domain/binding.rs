@@ -77,3 +77,39 @@ pub struct Bound<'t> {
 pub fn same_tag(one: &str, other: &str) -> bool {
     one.as_bytes().ct_eq(other.as_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_depends_on_every_part_and_on_where_one_ends() {
+        let version = |text| CredentialVersion::parse(text).unwrap();
+        let key = BindingKey::derive(&[1; 32]);
+        let bound = |jti, username, credential_id| Bound {
+            jti: TokenId::from_bytes([jti; 16]),
+            username,
+            credential_id,
+        };
+        let mut tags = vec![
+            key.tag(&bound(1, "alice", Some("c")), &version("v")),
+            key.tag(&bound(2, "alice", Some("c")), &version("v")),
+            key.tag(&bound(1, "alic", Some("ec")), &version("v")),
+            key.tag(&bound(1, "alice", Some("cv")), &version("c")),
+            key.tag(&bound(1, "alicec", None), &version("v")),
+            key.tag(&bound(1, "alice", None), &version("v")),
+            BindingKey::derive(&[2; 32]).tag(&bound(1, "alice", Some("c")), &version("v")),
+        ];
+        assert!(same_tag(&tags[0], &key.tag(&bound(1, "alice", Some("c")), &version("v"))));
+        tags.sort();
+        tags.dedup();
+        assert_eq!(tags.len(), 7);
+    }
+
+    #[test]
+    fn a_version_and_a_key_do_not_print() {
+        let version = CredentialVersion::parse("secret").unwrap();
+        let key = BindingKey::derive(b"secret");
+        assert!(!format!("{version:?} {key:?}").contains("secret"));
+    }
+}

@@ -169,8 +169,15 @@ fn on_a_full_disk_nothing_is_spent_and_nothing_is_lost() {
     let request = b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert!(server.exchange(request).contains("journal_full"));
     limit("unlimited");
-    tell(server.client().args(["redeem", &token]), 0);
+    let redeemed = tell(server.client().args(["redeem", &token, "-o", "json"]), 0).json();
+    let jti = redeemed["tokenId"].as_str().unwrap();
     assert!(!server.exchange(request).contains("journal_full"));
+    // That it is dead already may not be on disk yet, so even that is not told without it.
+    limit("100");
+    for revoke in [vec!["revoke", &token], vec!["revoke", "--token-id", jti]] {
+        let told = tell(server.client().args(revoke), 2);
+        assert!(told.err.contains("The journal cannot grow"), "{}", told.err);
+    }
 }
 
 #[test]
