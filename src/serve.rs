@@ -260,11 +260,8 @@ fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRa
         return Ok((config.callers.clone(), None));
     }
     let key = api_key(Random::new().bytes()?);
-    let caller = Caller {
-        name: "one-run".into(),
-        tenant: TenantName::default(),
-        scopes: vec![Scope::Issue, Scope::Check, Scope::Redeem, Scope::Revoke],
-        key_hash: KeyHash::of(key.expose()),
-    };
+    let scopes = [Scope::Issue, Scope::Check, Scope::Redeem, Scope::Revoke];
+    let hash = KeyHash::of(key.expose());
+    let caller = Caller::with_key("one-run", TenantName::default(), &scopes, hash);
     Ok((Callers::new(vec![caller]), Some(key)))
 }

@@ -6,12 +6,14 @@ pub mod error;
 mod tenant;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use resetd_verify::MAX_LEEWAY;
 
 use crate::clock::Clock;
-use crate::domain::caller::{Caller, Callers};
+use crate::domain::caller::{Caller, Callers, NoCaller};
 use crate::domain::keyring::Keyring;
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{Health, Unwritten};
@@ -34,7 +36,7 @@ pub struct ResetService(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     tenants: BTreeMap<TenantName, Tenant>,
-    callers: Callers,
+    callers: ArcSwap<Callers>,
     shared: Arc<Shared>,
 }
 
@@ -104,17 +106,34 @@ impl ResetService {
             Ok((name, Tenant::new(tenant, Arc::clone(&shared))?))
         });
         let tenants = tenants.collect::<Result<_, Error>>()?;
-        Ok(Self(Arc::new(Inner { tenants, callers: parts.callers, shared })))
+        let callers = ArcSwap::from_pointee(parts.callers);
+        Ok(Self(Arc::new(Inner { tenants, callers, shared })))
     }
 
     /// Who calls, and the tenant they act for. The caller of a tenant that is not there is nobody.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
-    pub fn authenticate(&self, api_key: &str) -> Result<(&Caller, &Tenant), Error> {
-        let caller = self.0.callers.authenticate(api_key).ok_or(Error::Unauthenticated)?;
-        let tenant = self.tenant(&caller.tenant).ok_or(Error::Unauthenticated)?;
+    pub fn authenticate(
+        &self,
+        api_key: &str,
+        source: Option<IpAddr>,
+    ) -> Result<(Arc<Caller>, Tenant), Error> {
+        let now = self.0.shared.clock.now();
+        let caller = self.0.callers.load().authenticate(api_key, source, now)?;
+        let tenant = self.tenant(&caller.tenant).ok_or(NoCaller::Unknown)?.clone();
         Ok((caller, tenant))
+    }
+
+    /// Who may call now.
+    pub fn callers(&self) -> Arc<Callers> {
+        self.0.callers.load_full()
+    }
+
+    /// Who may call from now on; requests under way go on.
+    pub fn replace_callers(&self, callers: Callers) {
+        callers.remember(&self.0.callers.load());
+        self.0.callers.store(Arc::new(callers));
     }
 
     /// Kills a token for whoever holds it, of whichever tenant it is. It does not tell whether there was

@@ -7,8 +7,9 @@ use serde_json::json;
 use super::output::{Output, remark, rows};
 use super::{Outcome, Settings, named_tenant};
 use crate::config::{CALLER_NAME_WANTED, is_caller_name, parse_scopes};
-use crate::domain::caller::{Caller, KeyHash, Scope, api_key};
+use crate::domain::caller::{ApiKey, Caller, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
+use crate::domain::time::to_rfc3339;
 use crate::random::Random;
 
 #[derive(Debug, Subcommand)]
@@ -68,21 +69,46 @@ fn add(
 
 fn list(settings: &Settings, output: Output) -> Result<Outcome> {
     let config = settings.config(&[])?;
-    let callers = config.callers.as_slice();
+    let callers: Vec<&Caller> = config.callers.iter().collect();
     let scopes =
         |caller: &Caller| -> Vec<_> { caller.scopes.iter().copied().map(Scope::name).collect() };
+    let networks = |caller: &Caller| -> Vec<String> {
+        caller.networks.iter().map(ToString::to_string).collect()
+    };
+    let key = |key: &ApiKey| {
+        let expires = key.expires().map(to_rfc3339);
+        json!({ "sha256": key.hash().to_string(), "expires": expires })
+    };
     let json: Vec<_> = callers
         .iter()
         .map(|caller| {
-            let (tenant, scopes) = (caller.tenant.as_str(), scopes(caller));
-            json!({ "name": caller.name, "tenant": tenant, "scopes": scopes })
+            json!({
+                "name": caller.name,
+                "tenant": caller.tenant.as_str(),
+                "scopes": scopes(caller),
+                "networks": networks(caller),
+                "keys": caller.keys.iter().map(key).collect::<Vec<_>>(),
+            })
         })
         .collect();
     output.print(&json, || {
-        let row = |caller: &Caller| {
-            vec![caller.name.clone(), caller.tenant.as_str().into(), scopes(caller).join(", ")]
+        let row = |caller: &&Caller| {
+            let networks = networks(caller).join(", ");
+            vec![
+                caller.name.clone(),
+                caller.tenant.as_str().into(),
+                scopes(caller).join(", "),
+                if networks.is_empty() { "anywhere".into() } else { networks },
+                expiries(caller),
+            ]
         };
-        rows(&["NAME", "TENANT", "SCOPES"], callers.iter().map(row).collect())
+        let head = ["NAME", "TENANT", "SCOPES", "FROM", "KEYS EXPIRE"];
+        rows(&head, callers.iter().map(row).collect())
     })?;
     Ok(Outcome::Done)
+}
+
+fn expiries(caller: &Caller) -> String {
+    let expiry = |key: &ApiKey| key.expires().map_or_else(|| "never".into(), to_rfc3339);
+    caller.keys.iter().map(expiry).collect::<Vec<_>>().join(", ")
 }

@@ -1,15 +1,19 @@
 //! Callers: who may call, for which tenant, and the hash of each one's key.
 
 use std::fs;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use ipnet::IpNet;
+
 use super::check::Check;
-use super::raw::{RawCaller, RawConfig};
+use super::raw::{RawApiKey, RawCaller, RawConfig};
 use super::tenants::{Tenant, find_tenant};
 use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, parse_scopes, read_text};
-use crate::domain::caller::{Caller, Callers, KeyHash, is_api_key};
+use crate::domain::caller::{ApiKey, Caller, Callers, KeyHash, is_api_key};
 use crate::domain::policy::TenantName;
+use crate::domain::time::from_rfc3339;
 
 impl Check<'_> {
     pub(super) fn callers(
@@ -24,7 +28,9 @@ impl Check<'_> {
                 let problem = format!("{:?} is the name of an earlier caller", caller.name);
                 return self.refuse(&format!("callers.{index}.name"), problem);
             }
-            if callers.iter().any(|known| known.key_hash == caller.key_hash) {
+            let mut known = callers.iter().flat_map(|known| &known.keys);
+            let is_known = |key: &ApiKey| known.any(|known| known.hash() == key.hash());
+            if caller.keys.iter().any(is_known) {
                 let problem = "has the key of an earlier caller; make one: resetd callers add";
                 return self.refuse(&format!("callers.{index}"), problem);
             }
@@ -52,25 +58,82 @@ impl Check<'_> {
             Ok(scopes) => scopes,
             Err(problem) => return self.refuse(&key("scopes"), problem),
         };
-        let key_hash = self.key_hash(index, raw)?;
-        Ok(Caller { name: raw.name.clone(), tenant, scopes, key_hash })
+        let keys = self.api_keys(index, raw)?;
+        let networks = self.networks(&key("networks"), &raw.networks)?;
+        Ok(Caller { name: raw.name.clone(), tenant, scopes, keys, networks })
     }
 
-    fn key_hash(&self, index: usize, raw: &RawCaller) -> Result<KeyHash, ConfigError> {
-        let key = |name: &str| format!("callers.{index}.{name}");
-        match (&raw.key_sha256, &raw.key_file) {
+    /// Networks such as `10.0.0.0/8`, or single addresses.
+    pub(super) fn networks(&self, key: &str, texts: &[String]) -> Result<Vec<IpNet>, ConfigError> {
+        let network = |text: &String| {
+            let address = || text.parse::<IpAddr>().map(IpNet::from);
+            text.parse().or_else(|_| address()).or_else(|_| {
+                let wanted =
+                    "wanted a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address";
+                self.refuse(key, format!("{wanted}, found {text:?}"))
+            })
+        };
+        texts.iter().map(network).collect()
+    }
+
+    fn api_keys(&self, index: usize, raw: &RawCaller) -> Result<Vec<ApiKey>, ConfigError> {
+        let caller = format!("callers.{index}");
+        if raw.keys.is_empty() {
+            let names = ["key_sha256", "key_file"];
+            let hash = self.key_hash(&caller, names, &raw.key_sha256, &raw.key_file)?;
+            return Ok(vec![ApiKey::new(hash, None)]);
+        }
+        if raw.key_sha256.is_some() || raw.key_file.is_some() {
+            let problem = "wanted key_sha256, key_file or keys, found more than one of them";
+            return self.refuse(&caller, problem);
+        }
+        let mut keys: Vec<ApiKey> = Vec::new();
+        for (at, raw) in raw.keys.iter().enumerate() {
+            let key = self.api_key(&format!("{caller}.keys.{at}"), raw)?;
+            if keys.iter().any(|known| known.hash() == key.hash()) {
+                return self.refuse(&format!("{caller}.keys.{at}"), "is an earlier key again");
+            }
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+
+    fn api_key(&self, section: &str, raw: &RawApiKey) -> Result<ApiKey, ConfigError> {
+        let hash = self.key_hash(section, ["sha256", "file"], &raw.sha256, &raw.file)?;
+        let expires = raw.expires.as_deref().map(|text| {
+            from_rfc3339(text).map_or_else(
+                || {
+                    let problem =
+                        format!("wanted a time such as \"2027-01-31T12:00:00Z\", found {text:?}");
+                    self.refuse(&format!("{section}.expires"), problem)
+                },
+                Ok,
+            )
+        });
+        Ok(ApiKey::new(hash, expires.transpose()?))
+    }
+
+    fn key_hash(
+        &self,
+        section: &str,
+        [of_hash, of_file]: [&str; 2],
+        hash: &Option<String>,
+        file: &Option<String>,
+    ) -> Result<KeyHash, ConfigError> {
+        let key = |name: &str| format!("{section}.{name}");
+        match (hash, file) {
             (Some(hash), None) => KeyHash::parse(hash).map_or_else(
                 || {
                     let problem = "wanted the 64 hexadecimal digits of the key's SHA-256";
-                    self.refuse(&key("key_sha256"), problem)
+                    self.refuse(&key(of_hash), problem)
                 },
                 Ok,
             ),
             (None, Some(file)) => read_api_key_hash(Path::new(file))
-                .or_else(|problem| self.refuse(&key("key_file"), problem)),
+                .or_else(|problem| self.refuse(&key(of_file), problem)),
             (Some(_), Some(_)) | (None, None) => {
-                let problem = "wanted exactly one of key_sha256 and key_file";
-                self.refuse(&format!("callers.{index}"), problem)
+                let problem = format!("wanted exactly one of {of_hash} and {of_file}");
+                self.refuse(section, problem)
             }
         }
     }

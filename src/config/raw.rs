@@ -102,4 +102,19 @@ pub(super) struct RawCaller {
     pub(super) key_sha256: Option<String>,
     #[serde(default)]
     pub(super) key_file: Option<String>,
+    #[serde(default)]
+    pub(super) keys: Vec<RawApiKey>,
+    #[serde(default)]
+    pub(super) networks: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a key")]
+pub(super) struct RawApiKey {
+    #[serde(default)]
+    pub(super) sha256: Option<String>,
+    #[serde(default)]
+    pub(super) file: Option<String>,
+    #[serde(default)]
+    pub(super) expires: Option<String>,
 }

@@ -1,8 +1,13 @@
 //! Who may call, and what for.
 
 use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use ipnet::IpNet;
+use resetd_verify::Timestamp;
 use ring::digest::{SHA256, digest};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
@@ -129,8 +134,40 @@ pub fn without_api_keys(text: &str) -> String {
     shown
 }
 
+/// An API key of a caller. Several may be good at once, so that one can replace another without a gap.
+#[derive(Debug)]
+pub struct ApiKey {
+    hash: KeyHash,
+    expires: Option<Timestamp>,
+    /// Seconds since 1970; 0 if it was not used yet.
+    last_used: AtomicU64,
+}
+
+impl ApiKey {
+    /// A key that is good until it expires, if it does.
+    pub fn new(hash: KeyHash, expires: Option<Timestamp>) -> Self {
+        Self { hash, expires, last_used: AtomicU64::new(0) }
+    }
+
+    /// The hash: all that is known of it.
+    pub fn hash(&self) -> &KeyHash {
+        &self.hash
+    }
+
+    /// The first second in which it is no longer good.
+    pub fn expires(&self) -> Option<Timestamp> {
+        self.expires
+    }
+
+    /// When it was last used, since the process started.
+    pub fn last_used(&self) -> Option<Timestamp> {
+        let seconds = self.last_used.load(Ordering::Relaxed);
+        (seconds > 0).then(|| Timestamp::from_seconds(seconds))
+    }
+}
+
 /// A caller as configured.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Caller {
     /// Its name, for logs.
     pub name: String,
@@ -138,25 +175,65 @@ pub struct Caller {
     pub tenant: TenantName,
     /// What it may do.
     pub scopes: Vec<Scope>,
-    /// The hash of its key.
-    pub key_hash: KeyHash,
+    /// Its keys.
+    pub keys: Vec<ApiKey>,
+    /// Where it may call from; anywhere, if there are none.
+    pub networks: Vec<IpNet>,
 }
 
 impl Caller {
+    /// A caller with one key that does not expire, from anywhere.
+    pub fn with_key(name: &str, tenant: TenantName, scopes: &[Scope], key: KeyHash) -> Self {
+        let (name, scopes, keys) = (name.into(), scopes.into(), vec![ApiKey::new(key, None)]);
+        Self { name, tenant, scopes, keys, networks: Vec::new() }
+    }
+
     /// Whether it may do this.
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
     }
+
+    fn may_call_from(&self, source: Option<IpAddr>) -> bool {
+        let is_in = |source: IpAddr| self.networks.iter().any(|network| network.contains(&source));
+        self.networks.is_empty() || source.is_some_and(is_in)
+    }
 }
 
-/// All callers.
+/// Why a request has no caller. Outside all of them look alike.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoCaller {
+    /// No key was sent, or not in a way that is read.
+    #[error("no API key was sent")]
+    Missing,
+    /// No caller has the key.
+    #[error("no caller has this key")]
+    Unknown,
+    /// The key was good once.
+    #[error("the key of the caller {name} expired at {at}")]
+    Expired {
+        /// The caller.
+        name: String,
+        /// When.
+        at: Timestamp,
+    },
+    /// The caller may not call from there.
+    #[error("the caller {name} may not call from {}", address.map_or("an unknown address".into(), |it| it.to_string()))]
+    WrongNetwork {
+        /// The caller.
+        name: String,
+        /// Where the request came from, if that is known.
+        address: Option<IpAddr>,
+    },
+}
+
+/// All callers. Cheap to clone; clones share what is known of the use of keys.
 #[derive(Clone, Debug, Default)]
-pub struct Callers(Vec<Caller>);
+pub struct Callers(Vec<Arc<Caller>>);
 
 impl Callers {
     /// Takes the configured callers.
     pub fn new(callers: Vec<Caller>) -> Self {
-        Self(callers)
+        Self(callers.into_iter().map(Arc::new).collect())
     }
 
     /// Whether there is none.
@@ -165,22 +242,51 @@ impl Callers {
     }
 
     /// All callers, in the order of the configuration.
-    pub fn as_slice(&self) -> &[Caller] {
-        &self.0
+    pub fn iter(&self) -> impl Iterator<Item = &Caller> {
+        self.0.iter().map(AsRef::as_ref)
     }
 
     /// The caller with this key. Every hash is compared, each in constant time, so the answer's
     /// time tells neither how much of a key was right nor which caller it belongs to.
-    pub fn authenticate(&self, key: &str) -> Option<&Caller> {
+    ///
+    /// # Errors
+    /// [`NoCaller`].
+    pub fn authenticate(
+        &self,
+        key: &str,
+        source: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Arc<Caller>, NoCaller> {
         let hash = KeyHash::of(key);
         let mut found = None;
         for caller in &self.0 {
-            let same: Choice = caller.key_hash.0.ct_eq(&hash.0);
-            if bool::from(same) {
-                found = Some(caller);
+            for key in &caller.keys {
+                let same: Choice = key.hash.0.ct_eq(&hash.0);
+                if bool::from(same) {
+                    found = Some((caller, key));
+                }
             }
         }
-        found
+        let (caller, key) = found.ok_or(NoCaller::Unknown)?;
+        let name = caller.name.clone();
+        if let Some(at) = key.expires.filter(|at| *at <= now) {
+            return Err(NoCaller::Expired { name, at });
+        }
+        if !caller.may_call_from(source) {
+            return Err(NoCaller::WrongNetwork { name, address: source });
+        }
+        key.last_used.store(now.seconds(), Ordering::Relaxed);
+        Ok(Arc::clone(caller))
+    }
+
+    /// Takes over from other callers when the keys that stay were used.
+    pub fn remember(&self, before: &Self) {
+        let before: Vec<&ApiKey> = before.iter().flat_map(|caller| &caller.keys).collect();
+        for key in self.iter().flat_map(|caller| &caller.keys) {
+            if let Some(known) = before.iter().find(|known| known.hash == key.hash) {
+                key.last_used.store(known.last_used.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -208,20 +314,89 @@ mod tests {
         assert_eq!(without_api_keys("rsk_ and 52 characters"), "rsk_ and 52 characters");
     }
 
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn web(keys: Vec<ApiKey>, networks: &[&str]) -> Caller {
+        let networks = networks.iter().map(|text| text.parse().unwrap()).collect();
+        let (name, tenant) = ("web".into(), TenantName::default());
+        Caller { name, tenant, scopes: vec![Scope::Check], keys, networks }
+    }
+
+    fn name_of(found: Result<Arc<Caller>, NoCaller>) -> Result<String, NoCaller> {
+        found.map(|caller| caller.name.clone())
+    }
+
     #[test]
     fn only_the_exact_key_finds_its_caller() {
         let key = api_key([1; 32]);
-        let caller = Caller {
-            name: "web".into(),
-            tenant: TenantName::default(),
-            scopes: vec![Scope::Check],
-            key_hash: KeyHash::of(key.expose()),
-        };
-        let callers = Callers::new(vec![caller.clone()]);
-        assert_eq!(callers.authenticate(key.expose()), Some(&caller));
-        assert_eq!(callers.authenticate(&format!("{} ", key.expose())), None);
-        assert_eq!(callers.authenticate(&caller.key_hash.to_string()), None);
+        let hash = KeyHash::of(key.expose());
+        let caller = web(vec![ApiKey::new(hash.clone(), None)], &[]);
         assert!(caller.may(Scope::Check) && !caller.may(Scope::Issue));
+        let callers = Callers::new(vec![caller]);
+        let ask = |key: &str| name_of(callers.authenticate(key, None, NOW));
+        assert_eq!(ask(key.expose()), Ok("web".into()));
+        assert_eq!(ask(&format!("{} ", key.expose())), Err(NoCaller::Unknown));
+        assert_eq!(ask(&hash.to_string()), Err(NoCaller::Unknown));
+    }
+
+    #[test]
+    fn several_keys_are_good_at_once_each_until_it_expires() {
+        let keys = [1, 2, 3].map(|byte| api_key([byte; 32]));
+        let hash = |at: usize| KeyHash::of(keys[at].expose());
+        let caller = web(
+            vec![
+                ApiKey::new(hash(0), Some(NOW)),
+                ApiKey::new(hash(1), Some(NOW.plus(1))),
+                ApiKey::new(hash(2), None),
+            ],
+            &[],
+        );
+        let callers = Callers::new(vec![caller]);
+        let ask = |at: usize, now| name_of(callers.authenticate(keys[at].expose(), None, now));
+        let expired = |at| Err(NoCaller::Expired { name: "web".into(), at });
+        assert_eq!(ask(0, NOW.minus(1)), Ok("web".into()));
+        assert_eq!(ask(0, NOW), expired(NOW));
+        assert_eq!(ask(1, NOW), Ok("web".into()));
+        assert_eq!(ask(1, NOW.plus(1)), expired(NOW.plus(1)));
+        assert_eq!(ask(2, NOW.plus(1_000_000)), Ok("web".into()));
+    }
+
+    #[test]
+    fn a_caller_of_a_network_may_call_from_there_alone() {
+        let key = api_key([1; 32]);
+        let keys = vec![ApiKey::new(KeyHash::of(key.expose()), None)];
+        let callers =
+            Callers::new(vec![web(keys, &["10.1.0.0/16", "2001:db8::/32", "192.0.2.7/32"])]);
+        let ask = |source: Option<&str>| {
+            let source = source.map(|text| text.parse().unwrap());
+            callers.authenticate(key.expose(), source, NOW).is_ok()
+        };
+        for source in ["10.1.2.3", "2001:db8::1", "192.0.2.7"] {
+            assert!(ask(Some(source)), "{source}");
+        }
+        for source in ["10.2.2.3", "2001:db9::1", "192.0.2.8", "127.0.0.1"] {
+            assert!(!ask(Some(source)), "{source}");
+        }
+        assert!(!ask(None));
+    }
+
+    #[test]
+    fn the_last_use_of_a_key_is_known_and_outlives_a_new_configuration() {
+        let key = api_key([1; 32]);
+        let callers = || {
+            let keys = vec![ApiKey::new(KeyHash::of(key.expose()), None)];
+            Callers::new(vec![web(keys, &["10.0.0.0/8"])])
+        };
+        let used = |callers: &Callers| callers.iter().next().unwrap().keys[0].last_used();
+        let before = callers();
+        assert!(before.authenticate(key.expose(), None, NOW).is_err());
+        assert_eq!(used(&before), None);
+        let source = Some("10.0.0.1".parse().unwrap());
+        assert!(before.authenticate(key.expose(), source, NOW).is_ok());
+        assert_eq!(used(&before), Some(NOW));
+        let after = callers();
+        after.remember(&before);
+        assert_eq!(used(&after), Some(NOW));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::idempotency::IdempotencyKey;
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::binding::CredentialVersion;
+use crate::domain::caller::NoCaller;
 use crate::domain::identifier::{CredentialId, UserId, Username};
 use crate::domain::issue::IssueRequest;
 use crate::domain::policy::Expiry;
@@ -68,7 +69,7 @@ pub(super) fn disowned_token(body: Result<JsonBody, Problem>) -> Result<Secret, 
         let token = members.required("token", TOKEN, text(secret));
         members.finish(token)
     });
-    token.map_err(|_| Error::Unauthenticated.into())
+    token.map_err(|_| Error::from(NoCaller::Missing).into())
 }
 
 /// `POST /revocations` by the holder of a token.

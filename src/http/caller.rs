@@ -1,13 +1,16 @@
 //! Who calls, for which tenant, and whether they may.
 
+use std::sync::Arc;
+
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::holder::Source;
 use super::problem::{Problem, ProblemKind};
-use crate::domain::caller::{API_KEY_PREFIX, Caller, Scope};
+use crate::domain::caller::{API_KEY_PREFIX, Caller, NoCaller, Scope};
 use crate::service::{Error, ResetService, Tenant};
 
 /// A caller that is known, and its tenant; travels in the request's extensions to the handler and in
@@ -49,7 +52,7 @@ pub(super) async fn require(
         Ok(known) => known,
         Err(problem) => return problem.into_response(),
     };
-    let called_by = CalledBy { caller: caller.name.clone(), tenant: tenant.clone() };
+    let called_by = CalledBy { caller: caller.name.clone(), tenant };
     let mut response = if caller.may(scope) {
         request.extensions_mut().insert(called_by.clone());
         next.run(request).await
@@ -73,14 +76,15 @@ fn is_in_query(request: &Request) -> bool {
     query.contains("access_token=") || query.contains(API_KEY_PREFIX)
 }
 
-fn authenticate<'s>(
-    service: &'s ResetService,
+fn authenticate(
+    service: &ResetService,
     request: &Request,
-) -> Result<(&'s Caller, &'s Tenant), Problem> {
+) -> Result<(Arc<Caller>, Tenant), Problem> {
     if is_in_query(request) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));
     }
-    Ok(service.authenticate(api_key(request.headers())?)?)
+    let source = request.extensions().get::<Source>().map(|source| source.0);
+    Ok(service.authenticate(api_key(request.headers())?, source)?)
 }
 
 /// The one credential of a request (RFC 6750 §2.1). Two of them would leave it to each reader which
@@ -95,6 +99,6 @@ fn api_key(headers: &HeaderMap) -> Result<&str, Problem> {
     match (credentials.next(), credentials.next()) {
         (_, Some(_)) => Err(Problem::new(ProblemKind::SeveralCredentials)),
         (Some(Some(key)), None) => Ok(key),
-        (Some(None) | None, None) => Err(Error::Unauthenticated.into()),
+        (Some(None) | None, None) => Err(Error::from(NoCaller::Missing).into()),
     }
 }

@@ -260,7 +260,7 @@ impl Problem {
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let kind = match &error {
-            Error::Unauthenticated => ProblemKind::Unauthenticated,
+            Error::Unauthenticated(_) => ProblemKind::Unauthenticated,
             Error::Rejected(PolicyError::ExpiryInPast { .. }) => ProblemKind::ExpiryInPast,
             Error::Rejected(PolicyError::CutoffInFuture { .. }) => ProblemKind::CutoffInFuture,
             Error::Token(TokenError::Unknown(_)) => ProblemKind::TokenUnknown,

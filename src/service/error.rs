@@ -2,6 +2,7 @@
 
 use resetd_verify::{Claims, JwksError, Timestamp, TokenId, VerifyError};
 
+use crate::domain::caller::NoCaller;
 use crate::domain::issue::IssueError;
 use crate::domain::policy::{PolicyError, TenantName};
 use crate::journal::Unwritten;
@@ -12,8 +13,8 @@ use crate::revocation::Refusal;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// The caller is not known.
-    #[error("no caller has this key")]
-    Unauthenticated,
+    #[error(transparent)]
+    Unauthenticated(#[from] NoCaller),
     /// The request is outside the policy.
     #[error(transparent)]
     Rejected(#[from] PolicyError),
@@ -179,7 +180,7 @@ impl Error {
             | Self::RedemptionCommitted { jti, .. }
             | Self::HoldCancelled { jti }
             | Self::HoldExpired { jti, .. } => Some(*jti),
-            Self::Unauthenticated
+            Self::Unauthenticated(_)
             | Self::Rejected(_)
             | Self::RedemptionUnknown
             | Self::Full { .. }

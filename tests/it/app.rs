@@ -265,12 +265,7 @@ fn keystore_of(default: &Keystore, policy: &Policy) -> Keystore {
 }
 
 fn caller(name: &str, tenant: &TenantName, scopes: &[Scope], key: &Secret) -> Caller {
-    Caller {
-        name: name.into(),
-        tenant: tenant.clone(),
-        scopes: scopes.into(),
-        key_hash: KeyHash::of(key.expose()),
-    }
+    Caller::with_key(name, tenant.clone(), scopes, KeyHash::of(key.expose()))
 }
 
 /// The key of a tenant's caller, who may do everything there.

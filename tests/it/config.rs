@@ -12,6 +12,7 @@ use std::time::Duration;
 use resetd::config::{Config, ConfigError, DEFAULTS, Layers, LogFormat};
 use resetd::domain::caller::{KeyHash, Scope, api_key};
 use resetd::domain::policy::Lifetime;
+use resetd::domain::time::to_rfc3339;
 use resetd_verify::Algorithm;
 use tempfile::TempDir;
 use tracing::level_filters::LevelFilter;
@@ -121,14 +122,14 @@ fn the_caller_that_stands_in_config_toml_as_a_comment_can_be_used() {
     let (_, example) = DEFAULTS.split_once("\n# [[callers]]").unwrap();
     let example: String = example
         .lines()
+        .take_while(|line| *line != "#")
         .map(|line| line.strip_prefix("# ").unwrap_or(line))
         .filter(|line| !line.starts_with("key_file"))
         .map(|line| line.replace("<64 hexadecimal digits>", HASH) + "\n")
         .collect();
     let config = Setup::new().config(&format!("[[callers]]\n{example}")).unwrap();
-    let [caller] = config.callers.as_slice() else {
-        panic!("wanted one caller: {example}");
-    };
+    assert_eq!(config.callers.iter().count(), 1, "{example}");
+    let caller = config.callers.iter().next().unwrap();
     assert_eq!(caller.name, "web");
     assert_eq!(caller.scopes, [Scope::Issue, Scope::Check, Scope::Redeem, Scope::Revoke]);
 }
@@ -369,7 +370,7 @@ const MISTAKES: [(&str, &str); 41] = [
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey = \"rsk_\"\n",
-        "4: callers.0.key: unknown field `key`, expected one of `name`, `scopes`, `tenant`, `key_sha256`, `key_file`",
+        "4: callers.0.key: unknown field `key`, expected one of `name`, `scopes`, `tenant`, `key_sha256`, `key_file`, `keys`, `networks`",
     ),
     (
         "\n[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\n",
@@ -507,7 +508,54 @@ fn two_callers_have_neither_one_name_nor_one_key() {
         assert_eq!(setup.plain(&error.to_string()), wanted);
     }
     let both = setup.config(&(caller("web", HASH) + &caller("app", &other)));
-    assert_eq!(both.unwrap().callers.as_slice().len(), 2);
+    assert_eq!(both.unwrap().callers.iter().count(), 2);
+}
+
+#[test]
+fn a_caller_has_keys_that_expire_and_networks_that_it_calls_from() {
+    let setup = Setup::new();
+    let file = setup.0.path().join("key");
+    fs::write(&file, api_key([7; 32]).expose()).unwrap();
+    let caller =
+        |rest: &str| format!("[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\n{rest}\n");
+    let config = setup.config(&caller(&format!(
+        "networks = [\"10.0.0.0/8\", \"2001:db8::7\"]\nkeys = [\n  {{ sha256 = \"{HASH}\", expires = \"2027-01-31T12:00:00Z\" }},\n  {{ file = {file:?} }},\n]"
+    )));
+    let callers = config.unwrap().callers;
+    let found = callers.iter().next().unwrap();
+    let networks: Vec<_> = found.networks.iter().map(ToString::to_string).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "2001:db8::7/128"]);
+    let expiries: Vec<_> = found.keys.iter().map(|key| key.expires().map(to_rfc3339)).collect();
+    assert_eq!(expiries, [Some("2027-01-31T12:00:00Z".to_owned()), None]);
+    for (rest, wanted) in [
+        (
+            format!("key_sha256 = \"{HASH}\"\nnetworks = [\"10.0.0.0/33\"]"),
+            "settings.toml:5: callers.0.networks: wanted a network such as \"10.0.0.0/8\" or \"2001:db8::/32\", or an address, found \"10.0.0.0/33\"",
+        ),
+        (
+            format!("key_sha256 = \"{HASH}\"\nkeys = [{{ sha256 = \"{HASH}\" }}]"),
+            "settings.toml:1: callers.0: wanted key_sha256, key_file or keys, found more than one of them",
+        ),
+        (
+            format!("keys = [{{ sha256 = \"{HASH}\", expires = \"tomorrow\" }}]"),
+            "settings.toml:4: callers.0.keys.0.expires: wanted a time such as \"2027-01-31T12:00:00Z\", found \"tomorrow\"",
+        ),
+        (
+            format!("keys = [{{ sha256 = \"{HASH}\" }}, {{ sha256 = \"{HASH}\" }}]"),
+            "settings.toml:4: callers.0.keys.1: is an earlier key again",
+        ),
+        (
+            "keys = [{ expires = \"2027-01-31T12:00:00Z\" }]".into(),
+            "settings.toml:4: callers.0.keys.0: wanted exactly one of sha256 and file",
+        ),
+        (
+            "keys = []".into(),
+            "settings.toml:1: callers.0: wanted exactly one of key_sha256 and key_file",
+        ),
+    ] {
+        let error = setup.config(&caller(&rest)).map(drop).unwrap_err();
+        assert_eq!(setup.plain(&error.to_string()), wanted);
+    }
 }
 
 #[test]
@@ -519,7 +567,7 @@ fn a_key_file_holds_one_key_and_at_most_the_newline_that_editors_leave() {
     for good in [key.to_owned(), format!("{key}\n")] {
         fs::write(&file, good).unwrap();
         let callers = config().unwrap().callers;
-        assert_eq!(callers.as_slice()[0].key_hash, KeyHash::of(key));
+        assert_eq!(*callers.iter().next().unwrap().keys[0].hash(), KeyHash::of(key));
     }
     for (bad, length) in [
         (String::new(), 0),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
-use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
+use resetd::domain::caller::{Caller, Callers, KeyHash, NoCaller, Scope, api_key};
 use resetd::domain::keyring::Keyring;
 use resetd::domain::policy::TenantName;
 use resetd::revocation::Revocations;
@@ -284,12 +284,8 @@ async fn nobody_is_told_which_tenant_has_no_key() {
 #[tokio::test]
 async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
     let key = api_key([7; 32]);
-    let caller = Caller {
-        name: "web".into(),
-        tenant: TenantName::parse("beta").unwrap(),
-        scopes: Scope::ALL.into(),
-        key_hash: KeyHash::of(key.expose()),
-    };
+    let beta = TenantName::parse("beta").unwrap();
+    let caller = Caller::with_key("web", beta, &Scope::ALL, KeyHash::of(key.expose()));
     let app = TestApp::start();
     let (policy, keyring) = (app.tenant().policy().clone(), app.keystore.load().unwrap());
     let service = ResetService::new(Parts {
@@ -299,6 +295,6 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
         clock: app.clock.clone(),
         jwks_max_age: 300,
     });
-    let error = service.unwrap().authenticate(key.expose()).map(drop).unwrap_err();
-    assert_eq!(error, Error::Unauthenticated);
+    let error = service.unwrap().authenticate(key.expose(), None).map(drop).unwrap_err();
+    assert_eq!(error, Error::Unauthenticated(NoCaller::Unknown));
 }

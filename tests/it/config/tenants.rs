@@ -117,7 +117,7 @@ fn a_caller_acts_for_the_tenant_that_is_named() {
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\ntenant = \"acme\"\nkey_sha256 = \"{HASH}\"\n[tenants.acme]\naudience = \"a\"\n"
     );
     let config = Setup::new().config(&text).unwrap();
-    assert_eq!(config.callers.as_slice()[0].tenant.as_str(), "acme");
+    assert_eq!(config.callers.iter().next().unwrap().tenant.as_str(), "acme");
 }
 
 #[test]
