@@ -15,6 +15,7 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
@@ -73,10 +74,18 @@ pub struct Server {
 }
 
 /// How often something may be asked.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Revocations per minute by one address that has a token and no key.
-    pub holder_revocations: NonZeroU32,
+    /// Requests by one address, per minute, if they are counted.
+    pub source_per_minute: Option<NonZeroU32>,
+    /// Requests by one caller, per minute, if they are counted.
+    pub caller_per_minute: Option<NonZeroU32>,
+    /// Tokens issued for one user, per hour, if they are counted.
+    pub user_tokens_per_hour: Option<NonZeroU32>,
+    /// Revocations by one address that has a token and no key, per minute.
+    pub holder_revocations_per_minute: NonZeroU32,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 /// How logs look.

@@ -8,23 +8,25 @@ mod document;
 mod head;
 mod holder;
 mod idempotency;
+mod limit;
 mod metrics;
 mod observe;
 mod problem;
 mod redemptions;
+mod source;
 mod well_known;
 
-pub use holder::Source;
+pub use limit::{Gate, Rates};
 pub use observe::ON_EVERY_ANSWER;
 pub use problem::{ProblemKind, REGISTRY};
+pub use source::Source;
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::caller::Scope;
@@ -32,7 +34,6 @@ use crate::key_admin::RunningKeys;
 use crate::random::Random;
 use body::BodyLimits;
 use caller::require;
-use holder::Holders;
 use problem::Problem;
 
 /// The longest request target in bytes: the longest token and as much again.
@@ -49,8 +50,6 @@ pub struct Limits {
     pub max_body_bytes: usize,
     /// Time for the whole body.
     pub body_timeout: Duration,
-    /// How often one address may revoke a token in its hands without a key, per minute.
-    pub holder_revocations: NonZeroU32,
 }
 
 /// Who is let in where.
@@ -65,27 +64,27 @@ pub enum Door {
 }
 
 /// All that is behind a door.
-pub fn router(keys: &RunningKeys, limits: Limits, door: Door) -> Router {
+pub fn router(keys: &RunningKeys, limits: Limits, gate: &Gate, door: Door) -> Router {
     let routes = match door {
-        Door::Apps => app_routes(keys, limits),
-        Door::Admins => admin_routes(keys),
-        Door::Everybody => app_routes(keys, limits).merge(admin_routes(keys)),
+        Door::Apps => app_routes(keys, gate),
+        Door::Admins => admin_routes(keys, gate),
+        Door::Everybody => app_routes(keys, gate).merge(admin_routes(keys, gate)),
     };
     routes
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
-        .layer(axum::Extension(BodyLimits::from(limits)))
+        .layer(Extension(BodyLimits::from(limits)))
         .layer(from_fn(head::judge))
         .layer(CatchPanicLayer::custom(observe::panicked))
         .layer(from_fn_with_state(Arc::new(Random::new()), observe::observe))
+        .layer(from_fn_with_state(gate.clone(), source::resolve))
 }
 
 /// Every route of apps and edges, with the scope it asks for.
-fn app_routes(keys: &RunningKeys, limits: Limits) -> Router {
+fn app_routes(keys: &RunningKeys, gate: &Gate) -> Router {
     let service = keys.service();
-    let holders = Holders::new(service, limits.holder_revocations);
-    let holders = from_fn_with_state(holders, holder::disown);
-    let needs = |scope: Scope| from_fn_with_state((service.clone(), scope), require);
+    let needs = |scope: Scope| from_fn_with_state((service.clone(), gate.clone(), scope), require);
+    let holders = from_fn_with_state((service.clone(), gate.clone()), holder::disown);
     let api = Router::new()
         .route("/password-tokens", post(api::issue).layer(needs(Scope::Issue)))
         .route(
@@ -97,7 +96,9 @@ fn app_routes(keys: &RunningKeys, limits: Limits) -> Router {
         .route("/redemptions", post(redemptions::redeem).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/commit", post(redemptions::commit).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/cancel", post(redemptions::cancel).layer(needs(Scope::Redeem)))
-        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)).layer(holders));
+        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)).layer(holders))
+        .layer(Extension(gate.clone()))
+        .route_layer(from_fn_with_state(gate.clone(), limit::per_source));
     let open = Router::new()
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/.well-known/reset-token-issuer", get(well_known::issuer))
@@ -109,9 +110,9 @@ fn app_routes(keys: &RunningKeys, limits: Limits) -> Router {
 }
 
 /// Every route of admins, with the scope it asks for.
-fn admin_routes(keys: &RunningKeys) -> Router {
+fn admin_routes(keys: &RunningKeys, gate: &Gate) -> Router {
     let service = keys.service();
-    let needs = |scope: Scope| from_fn_with_state((service.clone(), scope), require);
+    let needs = |scope: Scope| from_fn_with_state((service.clone(), gate.clone(), scope), require);
     let read = Router::new()
         .route("/admin/keys", get(admin::list))
         .route("/admin/keys/{kid}", get(admin::show))
@@ -128,5 +129,6 @@ fn admin_routes(keys: &RunningKeys) -> Router {
         .route_layer(needs(Scope::KeysWrite));
     let metrics =
         Router::new().route("/metrics", get(metrics::metrics)).route_layer(needs(Scope::Metrics));
-    read.merge(write).merge(metrics).with_state(keys.clone())
+    let all = read.merge(write).merge(metrics);
+    all.route_layer(from_fn_with_state(gate.clone(), limit::per_source)).with_state(keys.clone())
 }

@@ -15,12 +15,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::clock::{Clock, SystemClock};
-use crate::config::{Config, Durability, Tenant as TenantConfig};
+use crate::config::{self, Config, Durability, Tenant as TenantConfig};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
-use crate::http::{Door, Limits, router};
+use crate::http::{Door, Gate, Limits, Rates, router};
 use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
@@ -122,15 +122,16 @@ pub async fn serve(
     let limits = Limits {
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
-        holder_revocations: config.limits.holder_revocations,
     };
+    let gate = Gate::new(rates(&config.limits));
     let (stop, stopping) = watch::channel(false);
     let admin_address = admin.as_ref().map(|(_, address)| *address);
     let doors = match admin {
         None => vec![(listener, Door::Everybody)],
         Some((admin, _)) => vec![(listener, Door::Apps), (admin, Door::Admins)],
     };
-    let doors = doors.into_iter().map(|(listener, door)| (listener, router(&keys, limits, door)));
+    let doors =
+        doors.into_iter().map(|(listener, door)| (listener, router(&keys, limits, &gate, door)));
     let doors: Vec<_> = doors.collect();
     let housekeeping = tokio::spawn(keep_house(keys));
     started(&Started { address, admin_address, first_keys, one_run_api_key });
@@ -149,6 +150,16 @@ pub async fn serve(
     }
     housekeeping.abort();
     Ok(())
+}
+
+fn rates(limits: &config::Limits) -> Rates {
+    Rates {
+        source_per_minute: limits.source_per_minute,
+        caller_per_minute: limits.caller_per_minute,
+        user_tokens_per_hour: limits.user_tokens_per_hour,
+        holder_revocations_per_minute: limits.holder_revocations_per_minute,
+        trusted_proxies: limits.trusted_proxies.clone(),
+    }
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

@@ -13,6 +13,9 @@ use tracing::level_filters::LevelFilter;
 use super::raw::RawConfig;
 use super::{ConfigError, Durability, Layers, Limits, Log, LogFormat, Server, State};
 
+/// The highest rate that is counted.
+const MAX_RATE: u64 = 1_000_000;
+
 /// Turns raw values into valid ones, and knows where each came from.
 pub(super) struct Check<'l> {
     pub(super) layers: &'l Layers,
@@ -102,11 +105,21 @@ impl Check<'_> {
     }
 
     pub(super) fn limits(&self, raw: &RawConfig) -> Result<Limits, ConfigError> {
+        let limits = &raw.limits;
+        let rate = |name: &str, value: u64| {
+            let value = self.within(&format!("limits.{name}"), value, 0..=MAX_RATE)?;
+            Ok(u32::try_from(value).ok().and_then(NonZeroU32::new))
+        };
         let key = "limits.holder_revocations_per_minute";
-        let value = self.within(key, raw.limits.holder_revocations_per_minute, 1..=10_000)?;
-        let number = u32::try_from(value).ok().and_then(NonZeroU32::new);
-        let holder_revocations = number.map_or_else(|| self.refuse(key, "is too large"), Ok)?;
-        Ok(Limits { holder_revocations })
+        let holder = self.within(key, limits.holder_revocations_per_minute, 1..=MAX_RATE)?;
+        let holder = u32::try_from(holder).ok().and_then(NonZeroU32::new);
+        Ok(Limits {
+            source_per_minute: rate("source_per_minute", limits.source_per_minute)?,
+            caller_per_minute: rate("caller_per_minute", limits.caller_per_minute)?,
+            user_tokens_per_hour: rate("user_tokens_per_hour", limits.user_tokens_per_hour)?,
+            holder_revocations_per_minute: holder.unwrap_or(NonZeroU32::MIN),
+            trusted_proxies: self.networks("limits.trusted_proxies", &limits.trusted_proxies)?,
+        })
     }
 
     pub(super) fn log(&self, raw: &RawConfig) -> Result<Log, ConfigError> {

@@ -208,11 +208,10 @@ impl Layers {
         let parsed = match value {
             Value::Integer(_) => text.parse().map(Value::Integer).map_err(|_| "a whole number"),
             Value::Boolean(_) => text.parse().map(Value::Boolean).map_err(|_| "true or false"),
-            Value::String(_)
-            | Value::Float(_)
-            | Value::Datetime(_)
-            | Value::Array(_)
-            | Value::Table(_) => Ok(Value::String(text.into())),
+            Value::Array(_) => Ok(Value::Array(listed(text))),
+            Value::String(_) | Value::Float(_) | Value::Datetime(_) | Value::Table(_) => {
+                Ok(Value::String(text.into()))
+            }
         };
         match parsed {
             Ok(parsed) => *value = parsed,
@@ -232,6 +231,12 @@ fn is_for_others(name: &str, value: &str) -> bool {
     RESERVED_VARIABLES.contains(&name)
         || (name == "RESETD_PORT" && value.contains("://"))
         || ["RESETD_SERVICE_", "RESETD_PORT_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// A list as a variable or a flag has it: with commas.
+fn listed(text: &str) -> Vec<Value> {
+    let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+    items.map(|item| Value::String(item.into())).collect()
 }
 
 fn variable_of(key: &str) -> String {

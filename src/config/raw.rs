@@ -36,6 +36,10 @@ pub(super) struct RawServer {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawLimits {
+    pub(super) trusted_proxies: Vec<String>,
+    pub(super) source_per_minute: u64,
+    pub(super) caller_per_minute: u64,
+    pub(super) user_tokens_per_hour: u64,
     pub(super) holder_revocations_per_minute: u64,
 }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::body::{JsonBody, Members, positive, text};
 use super::caller::{ActingFor, CalledBy};
 use super::idempotency::IdempotencyKey;
+use super::limit::Gate;
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
 use crate::domain::binding::CredentialVersion;
@@ -30,11 +31,14 @@ pub(super) const TOKEN: &str = "a token as it was issued";
 /// `POST /password-tokens`
 pub(super) async fn issue(
     by: CalledBy,
+    Extension(gate): Extension<Gate>,
     key: IdempotencyKey,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let attempt = key.attempt(&by, &body);
     let request = read_issue_request(&body)?;
+    let tenant = by.tenant.policy().tenant.as_str();
+    gate.rules().admit_user(tenant, request.username.as_str())?;
     let issued = by.tenant.issue(&request, attempt).await?;
     let resource = PasswordToken::new(&by.tenant, issued.token.expose(), &issued.claims);
     let location = [(header::LOCATION, resource.links[0].href.clone())];

@@ -8,8 +8,9 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::holder::Source;
+use super::limit::Gate;
 use super::problem::{Problem, ProblemKind};
+use super::source::Source;
 use crate::domain::caller::{API_KEY_PREFIX, Caller, NoCaller, Scope};
 use crate::service::{Error, ResetService, Tenant};
 
@@ -44,7 +45,7 @@ impl<S: Sync> FromRequestParts<S> for ActingFor {
 
 /// Lets a request through if its caller is known and has the scope.
 pub(super) async fn require(
-    State((service, scope)): State<(ResetService, Scope)>,
+    State((service, gate, scope)): State<(ResetService, Gate, Scope)>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -53,7 +54,10 @@ pub(super) async fn require(
         Err(problem) => return problem.into_response(),
     };
     let called_by = CalledBy { caller: caller.name.clone(), tenant };
-    let mut response = if caller.may(scope) {
+    let admitted = gate.rules().admit_caller(caller.tenant.as_str(), &caller.name);
+    let mut response = if let Err(problem) = admitted {
+        problem.into_response()
+    } else if caller.may(scope) {
         request.extensions_mut().insert(called_by.clone());
         next.run(request).await
     } else {

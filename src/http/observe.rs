@@ -2,6 +2,7 @@
 //! the one place that logs a refusal.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use data_encoding::BASE32_NOPAD;
 use resetd_verify::TokenId;
 
 use super::caller::CalledBy;
+use super::limit;
 use super::problem::{Problem, ProblemKind, Reported};
 use crate::random::Random;
 use crate::service::Error;
@@ -57,7 +59,12 @@ pub(super) async fn observe(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
-    let mut response = REQUEST_ID.scope(id.clone(), next.run(request)).await;
+    let answer = limit::TOLD.scope(RefCell::default(), async {
+        let mut response = next.run(request).await;
+        limit::add_headers(response.headers_mut());
+        response
+    });
+    let mut response = REQUEST_ID.scope(id.clone(), answer).await;
     add_headers(response.headers_mut(), &id);
     log(&response, &id, method.as_str(), &route, started);
     response

@@ -14,7 +14,7 @@ use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::policy::{Lifetime, Policy, TenantName};
 use resetd::domain::rotation::KeyRules;
 use resetd::domain::secret::Secret;
-use resetd::http::{Door, Limits, router};
+use resetd::http::{Door, Gate, Limits, Rates, router};
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
 use resetd::revocation::Revocations;
@@ -41,7 +41,9 @@ pub(crate) struct Options {
     pub(crate) started: Timestamp,
     pub(crate) max_body_bytes: usize,
     pub(crate) body_timeout: Duration,
-    pub(crate) holder_revocations: NonZeroU32,
+    pub(crate) rates: Rates,
+    /// Where the caller that may do everything may call from.
+    pub(crate) networks: Vec<ipnet::IpNet>,
     pub(crate) salt: [u8; 16],
 }
 
@@ -64,7 +66,14 @@ impl Default for Options {
             started: STARTED,
             max_body_bytes: 65_536,
             body_timeout: Duration::from_secs(5),
-            holder_revocations: NonZeroU32::MAX,
+            rates: Rates {
+                source_per_minute: None,
+                caller_per_minute: None,
+                user_tokens_per_hour: None,
+                holder_revocations_per_minute: NonZeroU32::MAX,
+                trusted_proxies: Vec::new(),
+            },
+            networks: Vec::new(),
             salt: [0; 16],
         }
     }
@@ -124,7 +133,10 @@ impl TestApp {
         let policies = policies(options.policy, &options.tenants);
         let mut callers: Vec<_> = policies
             .iter()
-            .map(|policy| caller("all", &policy.tenant, &Scope::ALL, &key_of(&policy.tenant)))
+            .map(|policy| Caller {
+                networks: options.networks.clone(),
+                ..caller("all", &policy.tenant, &Scope::ALL, &key_of(&policy.tenant))
+            })
             .collect();
         callers
             .extend(keys.iter().map(|(scope, key)| caller(scope.name(), &tenant, &[*scope], key)));
@@ -151,12 +163,10 @@ impl TestApp {
         })
         .unwrap();
         let running = RunningKeys::new(service.clone(), clock.clone(), folders);
-        let limits = Limits {
-            max_body_bytes: options.max_body_bytes,
-            body_timeout: options.body_timeout,
-            holder_revocations: options.holder_revocations,
-        };
-        let router = router(&running, limits, Door::Everybody);
+        let limits =
+            Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
+        let gate = Gate::new(options.rates);
+        let router = router(&running, limits, &gate, Door::Everybody);
         Self { service, running, clock, keystore, api_key: all, router, keys, tenant, folder }
     }
 

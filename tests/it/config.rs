@@ -20,14 +20,18 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 28] = [
+const SETTINGS: [(&str, &str); 32] = [
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
     ("keys.passphrase_file", r#""""#),
     ("keys.publish_ahead_seconds", "0"),
     ("keys.rotate_every_seconds", "0"),
+    ("limits.caller_per_minute", "0"),
     ("limits.holder_revocations_per_minute", "10"),
+    ("limits.source_per_minute", "6000"),
+    ("limits.trusted_proxies", "[]"),
+    ("limits.user_tokens_per_hour", "20"),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
     ("server.admin_listen", r#""""#),
@@ -173,13 +177,23 @@ fn a_file_needs_only_what_differs() {
 fn every_setting_can_be_given_by_a_variable() {
     for (key, default) in SETTINGS {
         let name = format!("RESETD_{}", key.replace('.', "_").to_uppercase());
-        let value = default.trim_matches('"').to_owned();
+        let value = default.trim_matches(['"', '[', ']']).to_owned();
         let mut layers = Layers::defaults().unwrap();
         layers.add_variables([(name.clone(), value)].into_iter()).unwrap();
         let origin = layers.origin(key).to_string();
         assert_eq!(origin, format!("environment variable {name}"));
         Config::from_layers(&layers).unwrap();
     }
+}
+
+#[test]
+fn a_list_is_given_by_a_variable_with_commas() {
+    let mut layers = Layers::defaults().unwrap();
+    let name = "RESETD_LIMITS_TRUSTED_PROXIES".to_owned();
+    layers.add_variables([(name, "10.0.0.0/8, 2001:db8::1,".to_owned())].into_iter()).unwrap();
+    let config = Config::from_layers(&layers).unwrap();
+    let proxies: Vec<_> = config.limits.trusted_proxies.iter().map(ToString::to_string).collect();
+    assert_eq!(proxies, ["10.0.0.0/8", "2001:db8::1/128"]);
 }
 
 #[test]

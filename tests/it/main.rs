@@ -16,6 +16,7 @@ mod interop;
 mod issue;
 mod journal;
 mod layers;
+mod limits;
 mod listeners;
 mod logs;
 mod redeem;

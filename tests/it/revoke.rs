@@ -164,7 +164,7 @@ async fn without_a_key_nothing_but_a_token_can_be_revoked() {
 #[tokio::test]
 async fn whoever_has_no_key_is_heard_only_so_often() {
     let app = TestApp::start_with(|options| {
-        options.holder_revocations = 2.try_into().unwrap();
+        options.rates.holder_revocations_per_minute = 2.try_into().unwrap();
     });
     let token = app.issue("alice").await;
     for _ in 0..5 {

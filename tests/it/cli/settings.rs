@@ -61,7 +61,10 @@ fn the_lines_that_callers_add_prints_let_that_key_in_and_no_further() {
     let told = client(&["redeem", token["token"].as_str().unwrap()], 2);
     assert!(told.err.contains("refused: The caller lacks the scope."));
     let told = client(&["callers", "list", "--config", "settings.toml"], 0);
-    assert_eq!(told.out, "NAME  TENANT   SCOPES        FROM      KEYS EXPIRE\nweb   default  issue, check  anywhere  never\n");
+    assert_eq!(
+        told.out,
+        "NAME  TENANT   SCOPES        FROM      KEYS EXPIRE\nweb   default  issue, check  anywhere  never\n"
+    );
 }
 
 #[test]

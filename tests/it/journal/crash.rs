@@ -48,7 +48,7 @@ type Known = (String, Fate, String);
 fn settings() -> String {
     let hash = KeyHash::of(api_key([7; 32]).expose());
     format!(
-        "[token]\nissuer = \"https://reset.example.com\"\nsupersede = false\n[log]\nlevel = \"warn\"\n[[callers]]\nname = \"all\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"check\", \"redeem\", \"revoke\"]\n"
+        "[token]\nissuer = \"https://reset.example.com\"\nsupersede = false\n[limits]\nuser_tokens_per_hour = 0\nsource_per_minute = 0\n[log]\nlevel = \"warn\"\n[[callers]]\nname = \"all\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"check\", \"redeem\", \"revoke\"]\n"
     )
 }
 

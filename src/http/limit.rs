@@ -1,0 +1,238 @@
+//! How often something may be done: by one address, by one caller, for one user. An answer says how much
+//! is left (draft-ietf-httpapi-ratelimit-headers).
+
+use std::cell::RefCell;
+use std::fmt;
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, Guard};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::middleware::StateInformationMiddleware;
+use governor::state::keyed::DashMapStateStore;
+use governor::{Quota, RateLimiter};
+use ipnet::IpNet;
+
+use super::problem::{Problem, ProblemKind};
+use super::source::Source;
+
+/// How often something may be asked, and who is believed about where a request came from.
+#[derive(Clone, Debug)]
+pub struct Rates {
+    /// Requests by one address, per minute.
+    pub source_per_minute: Option<NonZeroU32>,
+    /// Requests by one caller, per minute.
+    pub caller_per_minute: Option<NonZeroU32>,
+    /// Tokens issued for one user, per hour.
+    pub user_tokens_per_hour: Option<NonZeroU32>,
+    /// Revocations by one address that has a token and no key, per minute.
+    pub holder_revocations_per_minute: NonZeroU32,
+    /// Proxies whose word on where a request came from is taken.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Where everybody is counted. Cheap to clone; all clones are one.
+#[derive(Clone, Debug)]
+pub struct Gate(Arc<ArcSwap<Rules>>);
+
+/// The counts of one configuration.
+#[derive(Debug)]
+pub(super) struct Rules {
+    source: Option<Rate>,
+    caller: Option<Rate>,
+    user: Option<Rate>,
+    holder: Rate,
+    pub(super) trusted_proxies: Vec<IpNet>,
+}
+
+impl Gate {
+    /// Begins to count.
+    pub fn new(rates: Rates) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Rules::new(rates))))
+    }
+
+    /// Goes on with other rates. Nobody's earlier requests are counted any more.
+    pub fn replace(&self, rates: Rates) {
+        self.0.store(Arc::new(Rules::new(rates)));
+    }
+
+    pub(super) fn rules(&self) -> Guard<Arc<Rules>> {
+        self.0.load()
+    }
+}
+
+impl Rules {
+    fn new(rates: Rates) -> Self {
+        let minute = |name, per_minute| Rate::new(name, Quota::per_minute(per_minute), 60);
+        let hour = |name, per_hour| Rate::new(name, Quota::per_hour(per_hour), 3600);
+        Self {
+            source: rates.source_per_minute.map(|rate| minute("source", rate)),
+            caller: rates.caller_per_minute.map(|rate| minute("caller", rate)),
+            user: rates.user_tokens_per_hour.map(|rate| hour("user", rate)),
+            holder: minute("holder", rates.holder_revocations_per_minute),
+            trusted_proxies: rates.trusted_proxies,
+        }
+    }
+
+    /// A request by a caller.
+    pub(super) fn admit_caller(&self, tenant: &str, caller: &str) -> Result<(), Problem> {
+        self.caller.as_ref().map_or(Ok(()), |rate| rate.admit(&(tenant, caller)))
+    }
+
+    /// A token for a user. Whether there is such a user plays no part.
+    pub(super) fn admit_user(&self, tenant: &str, username: &str) -> Result<(), Problem> {
+        self.user.as_ref().map_or(Ok(()), |rate| rate.admit(&(tenant, username)))
+    }
+
+    /// A revocation by whoever has a token and no key.
+    pub(super) fn admit_holder(&self, source: Option<Source>) -> Result<(), Problem> {
+        self.holder.admit(&household(source))
+    }
+}
+
+/// Lets through what an address may ask.
+pub(super) async fn per_source(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let source = request.extensions().get::<Source>().copied();
+    let admitted =
+        gate.rules().source.as_ref().map_or(Ok(()), |rate| rate.admit(&household(source)));
+    match admitted {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Whoever has one address of an IPv6 network has 2^64 of them. A router without a listener has no
+/// addresses; all are one then.
+fn household(source: Option<Source>) -> IpAddr {
+    let address = source.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |Source(address)| address);
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
+/// So many counts are kept. Whoever is counted has one of them by a keyed hash: a flood of names fills
+/// no memory and makes nobody else's count forgotten. Two that share one share what they may do.
+const CELLS: u64 = 1 << 18;
+
+type Limiter = RateLimiter<u64, DashMapStateStore<u64>, DefaultClock, StateInformationMiddleware>;
+
+/// So often each of many may do something.
+struct Rate {
+    name: &'static str,
+    quota: Quota,
+    window: u64,
+    limiter: Limiter,
+    hasher: RandomState,
+    clock: DefaultClock,
+}
+
+impl fmt::Debug for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Rate({} {} in {} s)", self.name, self.quota.burst_size(), self.window)
+    }
+}
+
+impl Rate {
+    fn new(name: &'static str, quota: Quota, window: u64) -> Self {
+        let limiter = RateLimiter::dashmap(quota).with_middleware();
+        let (hasher, clock) = (RandomState::new(), DefaultClock::default());
+        Self { name, quota, window, limiter, hasher, clock }
+    }
+
+    /// Counts one more, unless it was too often.
+    fn admit(&self, who: &impl Hash) -> Result<(), Problem> {
+        let cell = self.hasher.hash_one(who) % CELLS;
+        match self.limiter.check_key(&cell) {
+            Ok(snapshot) => {
+                self.note(snapshot.remaining_burst_capacity(), 0);
+                Ok(())
+            }
+            Err(not_until) => {
+                let wait = not_until.wait_time_from(self.clock.now()).as_secs() + 1;
+                self.note(0, wait);
+                Err(Problem::new(ProblemKind::RateLimited).retry_after(wait))
+            }
+        }
+    }
+
+    /// Has the answer tell how much is left, and how long it takes until there is more.
+    fn note(&self, left: u32, wait: u64) {
+        let one_more = self.quota.replenish_interval().as_secs() + 1;
+        let wait = if wait > 0 { wait } else { one_more };
+        let (name, quota, window) = (self.name, self.quota.burst_size(), self.window);
+        let told = Told {
+            policy: format!("\"{name}\";q={quota};w={window}"),
+            state: format!("\"{name}\";r={left};t={wait}"),
+        };
+        let _ = TOLD.try_with(|all| all.borrow_mut().push(told));
+    }
+}
+
+/// What an answer tells of one rate.
+pub(super) struct Told {
+    policy: String,
+    state: String,
+}
+
+tokio::task_local! {
+    /// What was counted for the request that this task answers.
+    pub(super) static TOLD: RefCell<Vec<Told>>;
+}
+
+/// The headers of all that was counted.
+pub(super) fn add_headers(headers: &mut HeaderMap) {
+    let _ = TOLD.try_with(|told| {
+        let told = told.borrow();
+        let join = |part: fn(&Told) -> &str| told.iter().map(part).collect::<Vec<_>>().join(", ");
+        for (name, text) in [
+            ("ratelimit-policy", join(|told| &told.policy)),
+            ("ratelimit", join(|told| &told.state)),
+        ] {
+            if let Some(value) = HeaderValue::from_str(&text).ok().filter(|it| !it.is_empty()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(per_minute: u32) -> Rate {
+        Rate::new("test", Quota::per_minute(per_minute.try_into().unwrap()), 60)
+    }
+
+    #[test]
+    fn each_household_has_its_own_count() {
+        let rate = rate(2);
+        let source = |text: &str| household(Some(Source(text.parse().unwrap())));
+        for household in [
+            ["192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1"],
+            ["192.0.2.2", "192.0.2.2", "192.0.2.2"],
+            ["2001:db8::1", "2001:db8::2", "2001:db8::ffff"],
+            ["2001:db8:0:1::1", "2001:db8:0:1::2", "2001:db8:0:1::3"],
+        ] {
+            let admitted = household.map(|text| rate.admit(&source(text)).is_ok());
+            assert_eq!(admitted, [true, true, false], "{household:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_names_fills_no_memory_and_frees_nobody() {
+        let rate = rate(1);
+        assert!(rate.admit(&"victim").is_ok());
+        for name in 0..2 * CELLS {
+            let _ = rate.admit(&name);
+        }
+        assert!(rate.limiter.len() as u64 <= CELLS);
+        assert!(rate.admit(&"victim").is_err());
+    }
+}

@@ -1,0 +1,84 @@
+//! Where a request came from. What a client says of itself counts only if a proxy that is trusted
+//! passed it on.
+
+use std::net::IpAddr;
+
+use axum::extract::{Request, State};
+use axum::http::HeaderMap;
+use axum::middleware::Next;
+use axum::response::Response;
+use ipnet::IpNet;
+
+use super::limit::Gate;
+
+/// The address that a request came from; travels in its extensions. The listener puts in that of the
+/// connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Source(pub IpAddr);
+
+/// Replaces the address of a trusted proxy by the one that it speaks for.
+pub(super) async fn resolve(
+    State(gate): State<Gate>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Some(Source(peer)) = request.extensions().get().copied() {
+        let client = client_of(peer, request.headers(), &gate.rules().trusted_proxies);
+        request.extensions_mut().insert(Source(client));
+    }
+    next.run(request).await
+}
+
+/// Each proxy adds the address that it was asked by to the end of `X-Forwarded-For`. So the list is
+/// read from its end, as long as trusted proxies wrote it: the first address that is none of theirs is
+/// the client. Whatever stands before it may be made up.
+fn client_of(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
+    let mut client = peer.to_canonical();
+    let lines = headers.get_all("x-forwarded-for").iter().rev();
+    let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(','));
+    for hop in hops {
+        let address = hop.trim().parse::<IpAddr>();
+        match address {
+            Ok(address) if is_trusted(client) => client = address.to_canonical(),
+            Ok(_) | Err(_) => break,
+        }
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(peer: &str, lines: &[&str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-forwarded-for", line.parse().unwrap());
+        }
+        let trusted: Vec<IpNet> = trusted.iter().map(|text| text.parse().unwrap()).collect();
+        client_of(peer.parse().unwrap(), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn nobody_is_believed_but_a_trusted_proxy() {
+        for (peer, lines, trusted, wanted) in [
+            ("192.0.2.1", &["198.51.100.1"][..], &[][..], "192.0.2.1"),
+            ("192.0.2.1", &["198.51.100.1"], &["10.0.0.0/8"], "192.0.2.1"),
+            ("10.0.0.1", &[], &["10.0.0.0/8"], "10.0.0.1"),
+            ("10.0.0.1", &["198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1"),
+            // What the client sent itself stands before what the proxy added.
+            ("10.0.0.1", &["203.0.113.9, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1"),
+            ("10.0.0.1", &["203.0.113.9", "198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1"),
+            ("10.0.0.1", &["198.51.100.1, 10.0.0.2,10.0.0.3"], &["10.0.0.0/8"], "198.51.100.1"),
+            ("10.0.0.1", &["10.0.0.2"], &["10.0.0.0/8"], "10.0.0.2"),
+            ("10.0.0.1", &["198.51.100.1, junk"], &["10.0.0.0/8"], "10.0.0.1"),
+            ("10.0.0.1", &["junk, 198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1"),
+            ("10.0.0.1", &[""], &["10.0.0.0/8"], "10.0.0.1"),
+            ("::ffff:10.0.0.1", &["::ffff:198.51.100.1"], &["10.0.0.0/8"], "198.51.100.1"),
+            ("2001:db8::1", &["2001:db8:1::7"], &["2001:db8::/64"], "2001:db8:1::7"),
+        ] {
+            assert_eq!(client(peer, lines, trusted), wanted, "{peer} {lines:?} {trusted:?}");
+        }
+    }
+}
