@@ -52,7 +52,7 @@ async fn claim_all(folder: &Path, claims: u32) -> Revocations {
     let (revocations, policy) = (open(folder), policy());
     let mut last = None;
     for number in 0..claims {
-        last = revocations.redeem(&policy, &token(number), None, NOW).ok();
+        last = revocations.redeem(&policy, &token(number), None, || NOW).ok();
     }
     last.unwrap().wait().await.unwrap();
     revocations
@@ -74,7 +74,12 @@ async fn claim(folder: &Path, claimers: u32, claims: u32) -> Duration {
             tokio::spawn(async move {
                 for number in (claimer..claims).step_by(claimers as usize) {
                     let claims = token(number);
-                    revocations.redeem(&policy, &claims, None, NOW).unwrap().wait().await.unwrap();
+                    revocations
+                        .redeem(&policy, &claims, None, || NOW)
+                        .unwrap()
+                        .wait()
+                        .await
+                        .unwrap();
                 }
             })
         })

@@ -30,7 +30,7 @@ use writer::Job;
 
 /// Makes sure that one process writes.
 const LOCK_FILE: &str = ".lock";
-/// Says that there was a journal here, also when all its segments are gone; holds the salt of user tags.
+/// Holds what makes the tags of users and callers unlike those of any other journal.
 const SALT_FILE: &str = "salt";
 
 /// The folder of a journal, locked.
@@ -38,8 +38,6 @@ const SALT_FILE: &str = "salt";
 pub struct StateFolder {
     path: PathBuf,
     salt: [u8; 16],
-    /// Whether nothing was here: what was spent before is not known then.
-    is_new: bool,
     _lock: File,
 }
 
@@ -106,19 +104,19 @@ impl StateFolder {
         }
         let lock = lock(&path.join(LOCK_FILE))?;
         let salt_file = path.join(SALT_FILE);
-        let (salt, is_new) = match fs::read(&salt_file) {
+        let salt = match fs::read(&salt_file) {
             Ok(bytes) => {
                 let found = bytes.len();
                 let salt = bytes.try_into();
-                (salt.map_err(|_| StateError::Salt { path: salt_file, found })?, false)
+                salt.map_err(|_| StateError::Salt { path: salt_file, found })?
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 disk::write_whole(path, &salt_file, &fresh).map_err(io_error(&salt_file))?;
-                (fresh, true)
+                fresh
             }
             Err(error) => return Err(io_error(&salt_file)(error)),
         };
-        Ok(Self { path: path.into(), salt, is_new, _lock: lock })
+        Ok(Self { path: path.into(), salt, _lock: lock })
     }
 
     /// What makes user tags of this journal unlike those of any other.
@@ -126,12 +124,8 @@ impl StateFolder {
         self.salt
     }
 
-    /// Whether nothing was here before.
-    pub fn is_new(&self) -> bool {
-        self.is_new
-    }
-
-    /// Reads back what can still matter at `now`. A torn end is cut off. `told` hears how many bytes of
+    /// Reads back what can still matter at `now`, and makes sure that it is on disk. A torn end is cut
+    /// off. `told` hears how many bytes of
     /// how many are read, from several threads.
     ///
     /// # Errors
@@ -215,8 +209,13 @@ impl Journal {
 
     /// Hands an event over to be written. It is on its way then, whether anybody waits or not.
     pub fn append(&self, event: Event, now: Timestamp) -> Receipt {
+        self.append_all(vec![event], now)
+    }
+
+    /// Hands over events that happen together or not at all.
+    pub fn append_all(&self, events: Vec<Event>, now: Timestamp) -> Receipt {
         let (done, receipt) = oneshot::channel();
-        self.hand_over(Job::Append { event, at: now, done });
+        self.hand_over(Job::Append { events, at: now, done });
         Receipt(receipt)
     }
 

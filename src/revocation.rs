@@ -14,11 +14,11 @@ mod model;
 
 use std::sync::Arc;
 
-use resetd_verify::{Claims, Timestamp, TokenId};
+use resetd_verify::{Claims, MAX_LEEWAY, Timestamp, TokenId};
 use ring::digest;
 use serde::Serialize;
 
-use crate::domain::policy::{Policy, TenantName};
+use crate::domain::policy::{MAX_HOLD, Policy, TenantName};
 use crate::journal::{
     Attempt, Change, Event, Health, Journal, Receipt, Recovered, Scope, Sink as _, StateFolder,
     TenantTag, Unwritten, UserTag, Why,
@@ -65,7 +65,7 @@ pub struct Past {
 /// Something is decided and on its way to the disk; it may be answered when it is there.
 #[derive(Debug)]
 #[must_use = "it is not durable until it was waited for"]
-pub struct Written(Vec<Receipt>);
+pub struct Written(Option<Receipt>);
 
 impl Written {
     /// Waits until it is on disk.
@@ -73,10 +73,10 @@ impl Written {
     /// # Errors
     /// [`Unwritten`]: it must not be answered as done.
     pub async fn wait(self) -> Result<(), Unwritten> {
-        for receipt in self.0 {
-            receipt.wait().await?;
+        match self.0 {
+            Some(receipt) => receipt.wait().await,
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -86,7 +86,8 @@ impl Revocations {
     pub fn guarding(started: Timestamp, capacity: u64, salt: [u8; 16]) -> Self {
         let (memory, forgotten) = (Arc::new(Memory::new(capacity)), Some(Forgotten::Guard));
         let revocations = Self { memory, journal: None, salt, forgotten };
-        let _ = revocations.record(start(started, Timestamp::from_seconds(u64::MAX)), started);
+        let _ =
+            revocations.record(vec![start(started, Timestamp::from_seconds(u64::MAX))], started);
         revocations
     }
 
@@ -109,7 +110,8 @@ impl Revocations {
     /// them can be accepted.
     pub fn forget_before(&mut self, now: Timestamp, acceptance: u64, why: Forgotten) -> Written {
         self.forgotten = Some(why);
-        self.record(start(now, now.plus(acceptance)), now)
+        let until = now.plus(acceptance).plus(MAX_LEEWAY + MAX_HOLD);
+        self.record(vec![start(now, until)], now)
     }
 
     /// What is known of the time before the start.
@@ -148,11 +150,16 @@ impl Revocations {
         }
     }
 
-    /// Waits for all that was decided before it: what is refused because of an earlier request must not
-    /// be told before that is on disk, where it is told as done.
+    /// Waits for all that was decided before it. What is refused because of an earlier request must not be
+    /// told as done before that is on disk. It may have found no room: if [`undone`](Self::undone) is
+    /// another number then than before the refusal, ask again.
     pub fn settled(&self, now: Timestamp) -> Written {
-        let tick = self.journal.as_ref().map(|journal| journal.append(Event::Tick, now));
-        Written(tick.into_iter().collect())
+        Written(self.journal.as_ref().map(|journal| journal.append(Event::Tick, now)))
+    }
+
+    /// How often something that was decided was undone, because it could not be written.
+    pub fn undone(&self) -> u64 {
+        self.memory.undone()
     }
 
     /// Whether what is decided can be made to last.
@@ -168,7 +175,7 @@ impl Revocations {
         let (iat, jti) = (claims.iat, claims.jti);
         // Every token that this one replaces was admitted here and has its expiry in the entry, so
         // keeping that for as long as the longest of them is long enough.
-        let until = claims.exp.plus(policy.leeway);
+        let until = policy.cut_until(claims.exp);
         let mut events: Vec<_> = [Scope::Everything, Scope::Tenant(tenant), user]
             .into_iter()
             .filter(|scope| self.memory.reaches(*scope, iat))
@@ -178,7 +185,7 @@ impl Revocations {
             events.retain(|event| !matches!(event, Event::Cutoff { scope, .. } if *scope == user));
             events.push(Event::Cutoff { scope: user, change: Change::Supersede(iat, jti), until });
         }
-        Written(events.into_iter().flat_map(|event| self.record(event, iat).0).collect())
+        self.record(events, iat)
     }
 
     /// Whether a verified token is live. Changes nothing.
@@ -205,20 +212,50 @@ impl Revocations {
         policy: &Policy,
         claims: &Claims,
         attempt: Option<Attempt>,
-        now: Timestamp,
+        clock: impl Fn() -> Timestamp,
     ) -> Result<Written, Refusal> {
-        let (token, until) = (token(policy, claims.jti), claims.exp.plus(policy.leeway));
+        let now = clock();
+        let (token, until) = (token(policy, claims.jti), policy.remembered_until(claims.exp));
         let (tenant, jti) = token;
         let spent = self
             .check(&policy.tenant, claims, now)
-            .and_then(|()| self.memory.redeem(token, until, now));
+            .and_then(|()| self.memory.redeem(token, until, now))
+            .and_then(|()| in_time(policy, claims, clock()));
         spent.inspect_err(|_| self.abandon(tenant, attempt))?;
         let mark = Event::Mark { tenant, jti, why: Why::Used, until, attempt, hold: None };
-        let mut written = self.record_decided(mark, now);
+        let mut events = vec![mark];
         if policy.supersede {
-            written.0.extend(self.raise_user(policy, &claims.sub, now, until, now).0);
+            events.push(self.raise_user(policy, &claims.sub, now, policy.cut_until(claims.exp)));
         }
-        Ok(written)
+        Ok(self.record(events, now))
+    }
+
+    /// Makes sure that the user's other tokens are revoked, as a redemption then did: if a crash cut it in
+    /// half, the claim may be all that is left of it.
+    pub fn supersede_again(
+        &self,
+        policy: &Policy,
+        claims: &Claims,
+        at: Timestamp,
+        now: Timestamp,
+    ) -> Written {
+        let tenant = tenant_tag(&policy.tenant);
+        let user = (tenant, self.user_tag(tenant, &claims.sub));
+        self.raise_again(policy, user, (at, policy.cut_until(claims.exp)), now)
+    }
+
+    fn raise_again(
+        &self,
+        policy: &Policy,
+        (tenant, user): (TenantTag, UserTag),
+        (at, until): (Timestamp, Timestamp),
+        now: Timestamp,
+    ) -> Written {
+        let scope = Scope::User(tenant, user);
+        if !policy.supersede || self.memory.reaches(scope, at) {
+            return Written(None);
+        }
+        self.record(vec![Event::Cutoff { scope, change: Change::Raise(at), until }], now)
     }
 
     /// Revokes a verified token: exactly one of all who try gets `Ok`.
@@ -235,7 +272,7 @@ impl Revocations {
             Ok(()) | Err(Refusal::Held { .. }) => {}
             Err(refusal) => return Err(refusal),
         }
-        self.mark_revoked(policy, claims.jti, claims.exp.plus(policy.leeway), now)
+        self.mark_revoked(policy, claims.jti, policy.remembered_until(claims.exp), now)
     }
 
     /// Revokes a token of which only the identifier is known.
@@ -248,7 +285,7 @@ impl Revocations {
         jti: TokenId,
         now: Timestamp,
     ) -> Result<Written, Refusal> {
-        self.mark_revoked(policy, jti, now.plus(policy.longest_acceptance()), now)
+        self.mark_revoked(policy, jti, policy.remembered_until(latest_expiry(policy, now)), now)
     }
 
     /// Revokes all tokens of a user issued up to and including this second.
@@ -259,14 +296,15 @@ impl Revocations {
         through: Timestamp,
         now: Timestamp,
     ) -> Written {
-        self.raise_user(policy, username, through, now.plus(policy.longest_acceptance()), now)
+        let until = policy.cut_until(latest_expiry(policy, now));
+        self.record(vec![self.raise_user(policy, username, through, until)], now)
     }
 
     /// Revokes all tokens of the tenant issued up to and including this second.
     pub fn revoke_tenant(&self, policy: &Policy, through: Timestamp, now: Timestamp) -> Written {
         let scope = Scope::Tenant(tenant_tag(&policy.tenant));
-        let until = now.plus(policy.longest_acceptance());
-        self.record(Event::Cutoff { scope, change: Change::Raise(through), until }, now)
+        let until = policy.cut_until(latest_expiry(policy, now));
+        self.record(vec![Event::Cutoff { scope, change: Change::Raise(through), until }], now)
     }
 
     fn raise_user(
@@ -275,11 +313,10 @@ impl Revocations {
         username: &str,
         through: Timestamp,
         until: Timestamp,
-        now: Timestamp,
-    ) -> Written {
+    ) -> Event {
         let tenant = tenant_tag(&policy.tenant);
         let scope = Scope::User(tenant, self.user_tag(tenant, username));
-        self.record(Event::Cutoff { scope, change: Change::Raise(through), until }, now)
+        Event::Cutoff { scope, change: Change::Raise(through), until }
     }
 
     fn mark_revoked(
@@ -293,24 +330,21 @@ impl Revocations {
         let (hold, until) = self.memory.revoke((tenant, jti), until, now)?;
         let why = Why::Revoked;
         let mark = Event::Mark { tenant, jti, why, until, attempt: None, hold };
-        Ok(self.record_decided(mark, now))
+        Ok(self.record(vec![mark], now))
     }
 
-    /// What is decided in memory already; only its writing is left.
-    fn record_decided(&self, event: Event, now: Timestamp) -> Written {
-        let Some(journal) = &self.journal else {
-            self.memory.written(&event, now);
-            return Written(Vec::new());
-        };
-        Written(vec![journal.append(event, now)])
-    }
-
-    fn record(&self, event: Event, now: Timestamp) -> Written {
-        if let Some(journal) = &self.journal {
-            return Written(vec![journal.append(event, now)]);
+    /// What became of a token is in memory already; cut-offs follow when they are written.
+    fn record(&self, events: Vec<Event>, now: Timestamp) -> Written {
+        if events.is_empty() {
+            return Written(None);
         }
-        self.memory.written(&event, now);
-        Written(Vec::new())
+        if let Some(journal) = &self.journal {
+            return Written(Some(journal.append_all(events, now)));
+        }
+        for event in &events {
+            self.memory.written(event, now);
+        }
+        Written(None)
     }
 
     fn abandon(&self, tenant: TenantTag, attempt: Option<Attempt>) {
@@ -335,7 +369,7 @@ impl Revocations {
         attempt: &Attempt,
         now: Timestamp,
     ) -> bool {
-        let until = claims.exp.plus(policy.leeway);
+        let until = policy.remembered_until(claims.exp);
         self.memory.begin(tenant_tag(&policy.tenant), attempt, until, now)
     }
 
@@ -356,6 +390,18 @@ impl Revocations {
 
 fn start(through: Timestamp, until: Timestamp) -> Event {
     Event::Cutoff { scope: Scope::Everything, change: Change::Raise(through), until }
+}
+
+/// Between the look at the clock and the claim the process may have stood still, until what was known of
+/// the token was over.
+fn in_time(policy: &Policy, claims: &Claims, now: Timestamp) -> Result<(), Refusal> {
+    let exp = claims.exp;
+    if now < exp.plus(policy.leeway) { Ok(()) } else { Err(Refusal::Expired(exp)) }
+}
+
+/// When the last token that could have been issued by now expires.
+fn latest_expiry(policy: &Policy, now: Timestamp) -> Timestamp {
+    now.plus(policy.lifetime.max)
 }
 
 fn token(policy: &Policy, jti: TokenId) -> Token {
@@ -435,7 +481,7 @@ mod tests {
                     barrier.wait();
                     for (id, wins) in wins.iter().enumerate() {
                         let claims = claims(id as u128, "alice", START.plus(1));
-                        if revocations.redeem(&policy, &claims, None, START.plus(2)).is_ok() {
+                        if revocations.redeem(&policy, &claims, None, || START.plus(2)).is_ok() {
                             wins.fetch_add(1, Ordering::Relaxed);
                         }
                     }
@@ -446,12 +492,33 @@ mod tests {
     }
 
     #[test]
+    fn a_process_that_stood_still_until_the_token_was_over_does_not_spend_it() {
+        let revocations = Revocations::guarding(START, 1000, [0; 16]);
+        let (policy, claims) = (policy(false), claims(1, "alice", START.plus(1)));
+        let last = claims.exp.plus(policy.leeway);
+        let looks = std::cell::Cell::new(0);
+        let clock = || {
+            looks.set(looks.get() + 1);
+            if looks.get() == 1 { last.minus(1) } else { last }
+        };
+        let expired = Err(Refusal::Expired(claims.exp));
+        assert_eq!(revocations.redeem(&policy, &claims, None, clock).map(drop), expired);
+        looks.set(0);
+        let end = last.plus(60);
+        let id = revocations.redemption_id(&policy.tenant, "web", claims.jti, [1; 8], end);
+        let held = Revocations::guarding(START, 1000, [0; 16])
+            .hold(&policy, &claims, "web", &id, None, clock)
+            .map(drop);
+        assert_eq!(held, expired);
+    }
+
+    #[test]
     fn nothing_is_dropped_for_size() {
         let revocations = Revocations::guarding(START, 100, [0; 16]);
         let policy = policy(false);
         for id in 0..10_000 {
             let claims = claims(id, "alice", START.plus(1));
-            let _ = revocations.redeem(&policy, &claims, None, START.plus(1)).unwrap();
+            let _ = revocations.redeem(&policy, &claims, None, || START.plus(1)).unwrap();
         }
         revocations.tidy(START);
         for id in 0..10_000 {
@@ -467,32 +534,35 @@ mod tests {
         for id in 0..4 {
             assert_eq!(revocations.is_full(0, START), id >= 3, "after {id} marks");
             let claims = claims(id, "alice", START.plus(1));
-            assert_eq!(revocations.redeem(&policy, &claims, None, START.plus(1)).map(drop), Ok(()));
+            assert_eq!(
+                revocations.redeem(&policy, &claims, None, || START.plus(1)).map(drop),
+                Ok(())
+            );
         }
     }
 
     #[test]
-    fn a_mark_lives_until_the_expiry_of_its_token_plus_the_leeway_of_verification() {
+    fn a_mark_lives_as_long_as_any_leeway_could_have_its_token_accepted() {
         let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(false);
         let claims = claims(1, "alice", START.plus(1));
-        let _ = revocations.redeem(&policy, &claims, None, START.plus(2)).unwrap();
+        let _ = revocations.redeem(&policy, &claims, None, || START.plus(2)).unwrap();
         let mark = revocations
             .memory
             .marks
             .get(&(tenant_tag(&TenantName::default()), claims.jti))
             .unwrap();
-        assert_eq!(START.plus(2).plus(mark.life.as_secs()), claims.exp.plus(policy.leeway));
+        assert_eq!(START.plus(2).plus(mark.life.as_secs()), claims.exp.plus(MAX_LEEWAY));
     }
 
     #[test]
     fn a_mark_whose_life_is_over_gives_its_memory_back() {
         let revocations = Revocations::guarding(START, 1000, [0; 16]);
-        let policy = policy(false);
+        let policy = Policy { leeway: MAX_LEEWAY, ..policy(false) };
         let claims = claims(1, "alice", START.plus(1));
-        // Redeemed as late as can be: the mark lives for no time at all.
-        let last = claims.exp.plus(policy.leeway);
-        let _ = revocations.redeem(&policy, &claims, None, last).unwrap();
+        // Redeemed as late as can be: the mark lives for a second.
+        let last = claims.exp.plus(MAX_LEEWAY - 1);
+        let _ = revocations.redeem(&policy, &claims, None, || last).unwrap();
         // The cache looks at its clock about once a second; a minute is for a machine that stalls.
         let given_back = (0..600).any(|_| {
             thread::sleep(Duration::from_millis(100));
@@ -513,7 +583,7 @@ mod tests {
         assert_eq!(check(&revocations, &older), Err(Refusal::PredatesStart));
         assert_eq!(check(&revocations, &same_second), Err(Refusal::PredatesStart));
         assert_eq!(
-            revocations.redeem(&policy, &older, None, START).map(drop),
+            revocations.redeem(&policy, &older, None, || START).map(drop),
             Err(Refusal::PredatesStart)
         );
         assert_eq!(check(&revocations, &fresh), Ok(()));
@@ -589,7 +659,7 @@ mod tests {
     }
 
     #[test]
-    fn a_users_cut_off_is_kept_as_long_as_any_token_it_refuses_could_live_and_no_longer() {
+    fn a_users_cut_off_is_kept_as_long_as_any_token_or_hold_it_refuses_could_last_and_no_longer() {
         let revocations = Revocations::guarding(START, 1000, [0; 16]);
         let policy = policy(true);
         let now = START.plus(5);
@@ -600,14 +670,14 @@ mod tests {
         };
         let with_life = |id, seconds| Claims { exp: now.plus(seconds), ..claims(id, "alice", now) };
         let _ = revocations.admit(&policy, &with_life(1, 3600));
-        assert_eq!(life(), 3600 + policy.leeway);
+        assert_eq!(life(), 3600 + MAX_LEEWAY + MAX_HOLD);
         // The short one replaces the long one, which must stay dead for all its life.
         let _ = revocations.admit(&policy, &with_life(2, 60));
-        assert_eq!(life(), 3600 + policy.leeway);
-        let _ = revocations.redeem(&policy, &with_life(2, 60), None, now).unwrap();
-        assert_eq!(life(), 3600 + policy.leeway);
+        assert_eq!(life(), 3600 + MAX_LEEWAY + MAX_HOLD);
+        let _ = revocations.redeem(&policy, &with_life(2, 60), None, || now).unwrap();
+        assert_eq!(life(), 3600 + MAX_LEEWAY + MAX_HOLD);
         let _ = revocations.revoke_user(&policy, "alice", now, now);
-        assert_eq!(life(), policy.longest_acceptance());
+        assert_eq!(life(), policy.lifetime.max + MAX_LEEWAY + MAX_HOLD);
     }
 
     #[test]
@@ -618,7 +688,7 @@ mod tests {
         let _ = revocations.revoke_id(&policy, token.jti, START);
         let mark =
             revocations.memory.marks.get(&(tenant_tag(&TenantName::default()), token.jti)).unwrap();
-        assert_eq!(mark.life.as_secs(), policy.longest_acceptance());
+        assert_eq!(mark.life.as_secs(), policy.lifetime.max + MAX_LEEWAY);
         assert_eq!(check(&revocations, &token), Err(Refusal::Revoked));
     }
 
@@ -637,13 +707,13 @@ mod tests {
         let policy = policy(false);
         let now = START.plus(5);
         let (used, revoked) = (claims(1, "alice", now), claims(2, "alice", now));
-        let _ = revocations.redeem(&policy, &used, None, now).unwrap();
+        let _ = revocations.redeem(&policy, &used, None, || now).unwrap();
         let _ = revocations.revoke(&policy, &revoked, now).unwrap();
         let _ = revocations.revoke_id(&policy, used.jti, now);
         let _ = revocations.revoke_tenant(&policy, now, now);
         assert_eq!(revocations.revoke(&policy, &used, now).map(drop), Err(Refusal::Used));
         assert_eq!(
-            revocations.redeem(&policy, &revoked, None, now).map(drop),
+            revocations.redeem(&policy, &revoked, None, || now).map(drop),
             Err(Refusal::Revoked)
         );
         assert_eq!(check(&revocations, &used), Err(Refusal::Used));
@@ -655,7 +725,7 @@ mod tests {
         let now = START.plus(5);
         let token = claims(1, "alice", now);
         let other = Policy { tenant: TenantName::parse("other").unwrap(), ..policy(false) };
-        assert_eq!(revocations.redeem(&policy(false), &token, None, now).map(drop), Ok(()));
-        assert_eq!(revocations.redeem(&other, &token, None, now).map(drop), Ok(()));
+        assert_eq!(revocations.redeem(&policy(false), &token, None, || now).map(drop), Ok(()));
+        assert_eq!(revocations.redeem(&other, &token, None, || now).map(drop), Ok(()));
     }
 }

@@ -116,7 +116,11 @@ pub async fn serve(
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
     })?;
-    service.readiness()?;
+    match service.readiness() {
+        // Time stands still until the clock has caught up; that is no reason not to redeem.
+        Err(error @ Error::ClockBehind { .. }) => tracing::warn!(%error, "time stands still"),
+        ready => ready?,
+    }
     let keys = RunningKeys::new(service, clock, folders);
 
     let limits = Limits {
@@ -183,19 +187,20 @@ async fn revocations(
     let recovered = folder.recover(clock.now(), reading)?;
     report(&recovered);
     let clock = SystemClock::not_before(recovered.high_water);
-    let forgotten = match (folder.is_new(), state.after_restore) {
+    let forgotten = match (recovered.is_blank, state.after_restore) {
         (_, true) => Some(Forgotten::AfterRestore),
         (true, false) => Some(Forgotten::NewState),
         (false, false) => None,
     };
     let (now, acceptance) = (clock.now(), longest_acceptance(config));
     let mut revocations = Revocations::journalled(folder, &recovered, now, state.capacity);
-    // What was read back is not the last batch from here on, so damage to it is told from a torn end.
-    revocations.tick(now);
     if let Some(why) = forgotten {
         revocations.forget_before(now, acceptance, why).wait().await.map_err(Error::from)?;
         tracing::info!("what was spent before is not known: older tokens are refused");
     }
+    // What was read back is not the last batch from here on, so damage to it is told from a torn end. Not
+    // sooner: a journal in which anything stands is not new.
+    revocations.tick(now);
     Ok((revocations, Arc::new(clock)))
 }
 

@@ -136,6 +136,11 @@ impl ResetService {
         self.0.callers.store(Arc::new(callers));
     }
 
+    /// Whether a token is live, of whichever tenant it is.
+    pub fn is_live(&self, token: &str) -> bool {
+        self.tenants().any(|tenant| tenant.is_live(token))
+    }
+
     /// Kills a token for whoever holds it, of whichever tenant it is. It does not tell whether there was
     /// anything to kill.
     ///

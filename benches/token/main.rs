@@ -134,7 +134,7 @@ fn claiming(issuer: &Issuer) -> Group {
         (0..times).map(claims).map(|claims| (revocations.clone(), claims)).collect()
     };
     let redeem = move |(revocations, claims): &(Arc<Revocations>, Claims)| {
-        let _ = revocations.redeem(&policy, claims, None, now).unwrap();
+        let _ = revocations.redeem(&policy, claims, None, || now).unwrap();
     };
     Group {
         name: "claim".into(),

@@ -74,7 +74,7 @@ pub(super) struct RevokeArgs {
     #[arg(group = "what")]
     token: Option<String>,
     /// The identifier (jti) of one token
-    #[arg(long, value_name = "JTI", group = "what")]
+    #[arg(long, value_name = "JTI", group = "what", allow_hyphen_values = true)]
     token_id: Option<String>,
     /// All tokens of this user
     #[arg(long, value_name = "NAME", group = "what")]

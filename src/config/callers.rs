@@ -80,7 +80,8 @@ impl Check<'_> {
         let caller = format!("callers.{index}");
         if raw.keys.is_empty() {
             let names = ["key_sha256", "key_file"];
-            let hash = self.key_hash(&caller, names, &raw.key_sha256, &raw.key_file)?;
+            let hash =
+                self.key_hash(&caller, names, raw.key_sha256.as_deref(), raw.key_file.as_deref())?;
             return Ok(vec![ApiKey::new(hash, None)]);
         }
         if raw.key_sha256.is_some() || raw.key_file.is_some() {
@@ -99,7 +100,8 @@ impl Check<'_> {
     }
 
     fn api_key(&self, section: &str, raw: &RawApiKey) -> Result<ApiKey, ConfigError> {
-        let hash = self.key_hash(section, ["sha256", "file"], &raw.sha256, &raw.file)?;
+        let hash =
+            self.key_hash(section, ["sha256", "file"], raw.sha256.as_deref(), raw.file.as_deref())?;
         let expires = raw.expires.as_deref().map(|text| {
             from_rfc3339(text).map_or_else(
                 || {
@@ -117,8 +119,8 @@ impl Check<'_> {
         &self,
         section: &str,
         [of_hash, of_file]: [&str; 2],
-        hash: &Option<String>,
-        file: &Option<String>,
+        hash: Option<&str>,
+        file: Option<&str>,
     ) -> Result<KeyHash, ConfigError> {
         let key = |name: &str| format!("{section}.{name}");
         match (hash, file) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use resetd_verify::{Timestamp, Verifier};
+use resetd_verify::{MAX_LEEWAY, Timestamp, Verifier};
 
 /// The longest time in seconds for which a token can be held by a redemption.
 pub const MAX_HOLD: u64 = 600;
@@ -130,6 +130,18 @@ impl Policy {
         Verifier::new(self.issuer.as_str(), self.audience.as_str())
             .with_leeway(self.leeway)
             .with_max_lifetime(self.lifetime.max)
+    }
+
+    /// Until when what became of a token is remembered: as long as any configuration could accept it, so
+    /// that a leeway which is raised later brings nothing back.
+    pub fn remembered_until(&self, exp: Timestamp) -> Timestamp {
+        exp.plus(MAX_LEEWAY)
+    }
+
+    /// Until when a cut-off is remembered that refuses tokens up to this expiry: a hold may outlast its
+    /// token.
+    pub fn cut_until(&self, exp: Timestamp) -> Timestamp {
+        self.remembered_until(exp).plus(MAX_HOLD)
     }
 
     /// Seconds after which no token issued now can be accepted by anyone.

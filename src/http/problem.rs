@@ -152,7 +152,7 @@ problems! {
     JournalFailed "journal_failed" SERVICE_UNAVAILABLE "The journal failed"
         "What was asked for may or may not have been done. An administrator must mend the disk and restart the service.";
     ClockBehind "clock_behind" SERVICE_UNAVAILABLE "The machine's clock was set back"
-        "Tokens go on being issued and spent, and other machines may find them too new. If the clock is right now, restart.";
+        "Tokens go on being issued and spent, and other machines may find them too new. Set the clock right, or wait until it has caught up.";
     Internal "internal" INTERNAL_SERVER_ERROR "Something went wrong here"
         "The log has the reason under the request id.";
 }

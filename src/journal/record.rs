@@ -25,7 +25,7 @@ pub struct UserTag(pub [u8; 16]);
 pub struct CallerTag(pub [u8; 8]);
 
 /// A token set aside for one caller, until that says whether the password was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hold {
     /// Tells it from other holds of the same token.
     pub nonce: [u8; 8],
@@ -56,7 +56,7 @@ impl Attempt {
 }
 
 /// Why a token is dead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Why {
     /// It was redeemed.
     Used,
@@ -76,7 +76,7 @@ pub enum Scope {
 }
 
 /// How a cut-off changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
     /// It refuses all tokens issued up to and including this second.
     Raise(Timestamp),
@@ -87,7 +87,7 @@ pub enum Change {
 }
 
 /// What is remembered, and until when it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// A token is dead.
     Mark {
@@ -241,6 +241,12 @@ impl Record {
         put(0, &[kind, scope]);
         seal(&mut bytes);
         bytes
+    }
+
+    /// The batch that bytes say they are of that are no whole record; nothing if they do not say.
+    pub(super) fn batch_of(bytes: &[u8]) -> Option<u64> {
+        let batch = bytes.get(16..24)?;
+        Some(u64::from_le_bytes(part(batch, 0))).filter(|batch| *batch > 0)
     }
 
     /// Nothing for bytes that are no whole record.

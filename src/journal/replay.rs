@@ -2,9 +2,10 @@
 //! process died is at the very end, and is cut off.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::num::NonZero;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
@@ -23,6 +24,8 @@ pub struct Recovered {
     pub high_water: Timestamp,
     /// What was cut off, file by file.
     pub cuts: Vec<Cut>,
+    /// Whether nothing was ever written, or all of it is lost: what was spent before is not known then.
+    pub is_blank: bool,
     pub(super) lengths: BTreeMap<u64, u32>,
     pub(super) next_number: u64,
     pub(super) next_batch: u64,
@@ -81,6 +84,8 @@ struct Segment {
     length: u64,
     /// Nothing where a record is not whole.
     records: Vec<Option<Record>>,
+    /// The batch that the first record that is not whole says it is of.
+    torn_batch: Option<u64>,
 }
 
 pub(super) fn recover(
@@ -92,16 +97,17 @@ pub(super) fn recover(
         let path = path.to_owned();
         move |error| ReplayError::Io { path: path.clone(), error }
     };
-    let mut to_read = Vec::new();
-    for (hour, path) in segments(folder).map_err(failed(folder))? {
-        if (hour + 1) * HOUR <= now.seconds() {
-            continue;
-        }
-        to_read.push((hour, path));
-    }
+    let (over, to_read): (Vec<_>, Vec<_>) = segments(folder)
+        .map_err(failed(folder))?
+        .into_iter()
+        .partition(|(hour, _)| (hour + 1) * HOUR <= now.seconds());
     let read = read_all(&to_read, told)?;
     let last_batch = read.iter().flat_map(Segment::whole).map(|record| record.batch).max();
-    let mut recovered = Recovered::default();
+    let has_record = |(_, path): &(u64, PathBuf)| {
+        fs::metadata(path).is_ok_and(|found| found.len() >= 2 * BYTES as u64)
+    };
+    let is_blank = last_batch.is_none() && !over.iter().any(has_record);
+    let mut recovered = Recovered { is_blank, ..Recovered::default() };
     let mut records = Vec::new();
     for segment in &read {
         let keep = segment.sound_length(last_batch)?;
@@ -114,12 +120,16 @@ pub(super) fn recover(
             let (path, bytes) = (segment.path.clone(), found - end);
             recovered.cuts.push(Cut { path, at: end, bytes });
         }
+        segment.make_durable(keep, last_batch).map_err(failed(&segment.path))?;
         records.extend(segment.records[..keep].iter().flatten().copied());
         recovered.lengths.insert(segment.hour, u32::try_from(keep).unwrap_or(u32::MAX));
     }
+    if !read.is_empty() {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))?;
+    }
     records.sort_unstable_by_key(|record| record.number);
     recovered.next_number = records.last().map_or(0, |record| record.number + 1);
-    recovered.next_batch = last_batch.map_or(0, |batch| batch + 1);
+    recovered.next_batch = last_batch.map_or(1, |batch| batch + 1);
     recovered.high_water = records.iter().map(|record| record.at).max().unwrap_or_default();
     let alive = records.iter().filter(|record| record.event.until(record.at) > now);
     recovered.events = alive.map(|record| (record.event, record.at)).collect();
@@ -169,27 +179,49 @@ impl Segment {
             Some((found, _)) => return Err(ReplayError::Version { path, found }),
         }
         let chunks = bytes[BYTES..].chunks_exact(BYTES);
-        let records = chunks.map(|chunk| chunk.first_chunk().and_then(Record::decode)).collect();
-        Ok(Self { hour, path, length: bytes.len() as u64, records })
+        let records: Vec<Option<Record>> =
+            chunks.map(|chunk| chunk.first_chunk().and_then(Record::decode)).collect();
+        let whole = records.iter().take_while(|record| record.is_some()).count();
+        let torn_batch = Record::batch_of(&bytes[(whole + 1) * BYTES..]);
+        Ok(Self { hour, path, length: bytes.len() as u64, records, torn_batch })
+    }
+
+    /// Of the last batch it is not known whether it was synced: the process may have died in between, or
+    /// the sync may have failed and left what only seems to be there. It is written again before
+    /// anything is answered from it.
+    fn make_durable(&self, keep: usize, last_batch: Option<u64>) -> io::Result<()> {
+        let is_last = |record: &&Record| Some(record.batch) == last_batch;
+        let Some(first) = self.records[..keep].iter().flatten().find(is_last) else {
+            return Ok(());
+        };
+        let (first, mut bytes) = (first.first as usize, Vec::new());
+        for record in self.records[first..keep].iter().flatten() {
+            bytes.extend(record.encode());
+        }
+        let file = OpenOptions::new().write(true).open(&self.path)?;
+        file.write_all_at(&bytes, (first as u64 + 1) * BYTES as u64)?;
+        file.sync_all()
     }
 
     fn whole(&self) -> impl Iterator<Item = &Record> {
         self.records.iter().flatten()
     }
 
-    /// How many records were synced and are whole. A record that is not whole is the torn end if all
-    /// that follows it in the segment is of its own batch and that batch was the last: else it was
-    /// synced, and somebody was told of it.
+    /// How many records were synced and are whole. A record that is not whole is the torn end if it does
+    /// not say that it is of an earlier batch than the last, and if all that follows it in the segment is
+    /// of its own batch and that batch was the last: else it was synced, and somebody was told of it.
     fn sound_length(&self, last_batch: Option<u64>) -> Result<usize, ReplayError> {
-        let Some(torn) = self.records.iter().position(Option::is_none) else {
-            return Ok(self.records.len());
-        };
+        let torn = self.records.iter().position(Option::is_none).unwrap_or(self.records.len());
+        let at = (torn as u64 + 1) * BYTES as u64;
+        let damaged = || ReplayError::Damaged { path: self.path.clone(), at };
+        if self.torn_batch.is_some_and(|batch| Some(batch) < last_batch) {
+            return Err(damaged());
+        }
         let after = self.records[torn..].iter().flatten();
         for record in after {
             let is_of_it = record.first as usize <= torn && Some(record.batch) == last_batch;
             if !is_of_it {
-                let at = (torn as u64 + 1) * BYTES as u64;
-                return Err(ReplayError::Damaged { path: self.path.clone(), at });
+                return Err(damaged());
             }
         }
         Ok(torn)

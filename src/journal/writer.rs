@@ -32,7 +32,7 @@ pub trait Sink: Send + Sync + fmt::Debug {
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    Append { event: Event, at: Timestamp, done: oneshot::Sender<Result<(), Unwritten>> },
+    Append { events: Vec<Event>, at: Timestamp, done: oneshot::Sender<Result<(), Unwritten>> },
     Tidy(Timestamp),
 }
 
@@ -98,7 +98,8 @@ struct Writer {
     health: Arc<SharedHealth>,
 }
 
-type Waiting = (Event, Timestamp, oneshot::Sender<Result<(), Unwritten>>);
+/// Events that happen together or not at all.
+type Waiting = (Vec<Event>, Timestamp, oneshot::Sender<Result<(), Unwritten>>);
 
 impl Writer {
     fn work(&mut self, jobs: Vec<Job>) {
@@ -106,7 +107,7 @@ impl Writer {
         let mut tidy = None;
         for job in jobs {
             match job {
-                Job::Append { event, at, done } => waiting.push((event, at, done)),
+                Job::Append { events, at, done } => waiting.push((events, at, done)),
                 Job::Tidy(now) => tidy = Some(now),
             }
         }
@@ -138,7 +139,7 @@ impl Writer {
             let added = u32::try_from(records.len() / BYTES).unwrap_or(u32::MAX);
             *self.lengths.entry(*hour).or_default() += added;
         }
-        self.number += waiting.len() as u64;
+        self.number += waiting.iter().map(|(events, ..)| events.len() as u64).sum::<u64>();
         self.batch += 1;
         self.health.set(Health::Well);
         Ok(())
@@ -147,7 +148,8 @@ impl Writer {
     /// The bytes of a batch for each segment.
     fn encode(&self, waiting: &[Waiting]) -> BTreeMap<u64, Vec<u8>> {
         let mut batch: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
-        for (number, (event, at, _)) in (self.number..).zip(waiting) {
+        let each = waiting.iter().flat_map(|(events, at, _)| events.iter().map(move |it| (it, at)));
+        for (number, (event, at)) in (self.number..).zip(each) {
             let hour = event.until(*at).seconds() / HOUR;
             let first = self.lengths.get(&hour).copied().unwrap_or_default();
             let record = Record { number, batch: self.batch, first, at: *at, event: *event };
@@ -199,12 +201,14 @@ impl Writer {
     }
 
     fn tell(&self, waiting: Vec<Waiting>, result: Result<(), Unwritten>) {
-        for (event, at, done) in waiting {
-            match result {
-                Ok(()) => self.sink.written(&event, at),
-                Err(Unwritten::Full) => self.sink.given_up(&event, at),
-                // It may be on disk or not: in memory it stays as if it were.
-                Err(Unwritten::Failed) => {}
+        for (events, at, done) in waiting {
+            for event in &events {
+                match result {
+                    Ok(()) => self.sink.written(event, at),
+                    Err(Unwritten::Full) => self.sink.given_up(event, at),
+                    // It may be on disk or not: in memory it stays as if it were.
+                    Err(Unwritten::Failed) => {}
+                }
             }
             // Nobody may be waiting any more.
             let _ = done.send(result);
@@ -214,6 +218,12 @@ impl Writer {
     fn tidy(&mut self, now: Timestamp) {
         let first = now.seconds() / HOUR;
         if self.lengths.keys().next().is_none_or(|oldest| *oldest >= first) {
+            return;
+        }
+        // What is removed is over at this time, so it must be known after a restart that it was reached:
+        // a clock that was ahead for a moment would bring spent tokens back else.
+        let (done, _) = oneshot::channel();
+        if self.commit(&[(vec![Event::Tick], now, done)]).is_err() {
             return;
         }
         match self.disk.remove_before(first) {

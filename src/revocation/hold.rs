@@ -9,7 +9,7 @@ use ring::hmac;
 use serde::{Serialize, Serializer};
 
 use super::mark::{Held, HoldRef, NotHeld};
-use super::{Refusal, Revocations, Written, hash, tenant_tag};
+use super::{Refusal, Revocations, Written, hash, in_time, latest_expiry, tenant_tag};
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{Attempt, CallerTag, Change, Event, Hold, Scope, TenantTag, Why};
 
@@ -101,8 +101,9 @@ impl Revocations {
         caller: &str,
         id: &RedemptionId,
         attempt: Option<Attempt>,
-        now: Timestamp,
+        clock: impl Fn() -> Timestamp,
     ) -> Result<Written, Refusal> {
+        let now = clock();
         let (tenant, jti) = (tenant_tag(&policy.tenant), claims.jti);
         let hold = Hold {
             nonce: id.nonce,
@@ -112,15 +113,17 @@ impl Revocations {
             end: id.end,
         };
         // Whoever holds a token may commit to it for the whole time, though it expires meanwhile.
-        let until = claims.exp.plus(policy.leeway).max(id.end);
+        let until = policy.remembered_until(claims.exp).max(id.end);
         let decided = self
             .check(&policy.tenant, claims, now)
-            .and_then(|()| self.memory.hold((tenant, jti), Held { hold, until }, now));
+            .and_then(|()| self.memory.hold((tenant, jti), Held { hold, until }, now))
+            .and_then(|()| in_time(policy, claims, clock()));
         decided.inspect_err(|_| self.abandon(tenant, attempt))?;
-        Ok(self.record_decided(Event::Hold { tenant, jti, hold, until, attempt }, now))
+        Ok(self.record(vec![Event::Hold { tenant, jti, hold, until, attempt }], now))
     }
 
-    /// Spends a token that is held. With `supersede`, the user's other tokens are revoked.
+    /// Spends a token that is held, and tells when that was: it may be repeated. With `supersede`, the
+    /// user's other tokens are revoked.
     ///
     /// # Errors
     /// Why it cannot be.
@@ -130,17 +133,26 @@ impl Revocations {
         caller: &str,
         id: &RedemptionId,
         now: Timestamp,
-    ) -> Result<Written, NotHeld> {
+    ) -> Result<(Timestamp, Written), NotHeld> {
         let (tenant, wanted) = self.meant(policy, caller, id)?;
-        let Held { hold, until } = self.memory.commit((tenant, id.jti), &wanted, now)?;
+        let Held { hold, until } = match self.memory.commit((tenant, id.jti), &wanted, now) {
+            Ok(held) => held,
+            Err(NotHeld::Committed { at, user }) => {
+                let until = policy.cut_until(latest_expiry(policy, at));
+                return Ok((at, self.raise_again(policy, (tenant, user), (at, until), now)));
+            }
+            Err(error) => return Err(error),
+        };
         let (jti, why, attempt) = (id.jti, Why::Used, None);
         let spent = Event::Mark { tenant, jti, why, until, attempt, hold: Some(hold) };
-        let mut written = self.record_decided(spent, now);
+        let mut events = vec![spent];
         if policy.supersede {
             let (scope, change) = (Scope::User(tenant, hold.user), Change::Raise(now));
-            written.0.extend(self.record(Event::Cutoff { scope, change, until }, now).0);
+            // The user's other tokens may live longer than this one.
+            let until = policy.cut_until(latest_expiry(policy, now)).max(until);
+            events.push(Event::Cutoff { scope, change, until });
         }
-        Ok(written)
+        Ok((now, self.record(events, now)))
     }
 
     /// Gives back a token that is held.
@@ -156,7 +168,7 @@ impl Revocations {
     ) -> Result<Written, NotHeld> {
         let (tenant, wanted) = self.meant(policy, caller, id)?;
         let Held { hold, until } = self.memory.cancel((tenant, id.jti), &wanted, now)?;
-        Ok(self.record_decided(Event::Cancel { tenant, jti: id.jti, hold, until }, now))
+        Ok(self.record(vec![Event::Cancel { tenant, jti: id.jti, hold, until }], now))
     }
 
     /// Only the caller for whom a redemption was begun can name it.

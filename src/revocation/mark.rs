@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use resetd_verify::Timestamp;
 
-use crate::journal::{CallerTag, Hold, Why};
+use crate::journal::{CallerTag, Hold, UserTag, Why};
 
 /// What is said of a token of which anything is said. The others are live.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Mark {
     /// It was redeemed at once.
     Used,
@@ -35,14 +35,14 @@ pub(super) enum Mark {
 }
 
 /// A hold and the end of all interest in its token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Held {
     pub(super) hold: Hold,
     pub(super) until: Timestamp,
 }
 
 /// A hold that was committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Committed {
     pub(super) hold: Hold,
     pub(super) at: Timestamp,
@@ -64,13 +64,20 @@ pub enum Refusal {
     },
     /// It was issued before the time from which on it is known what was spent.
     PredatesStart,
+    /// It expired while it was claimed.
+    Expired(Timestamp),
 }
 
 /// Why a hold cannot be committed or cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotHeld {
-    /// It was committed then.
-    Committed(Timestamp),
+    /// It was committed.
+    Committed {
+        /// When.
+        at: Timestamp,
+        /// Whose token it was.
+        user: UserTag,
+    },
     /// Its commit or cancel is on its way to the disk.
     Ending,
     /// It was cancelled.
@@ -126,7 +133,9 @@ impl Mark {
         let is_it = |other: &Hold| (other.nonce, other.caller) == (wanted.nonce, wanted.caller);
         match mark {
             Some(Self::Ending(held)) if is_it(&held.hold) => Err(NotHeld::Ending),
-            Some(Self::Committed(done)) if is_it(&done.hold) => Err(NotHeld::Committed(done.at)),
+            Some(Self::Committed(done)) if is_it(&done.hold) => {
+                Err(NotHeld::Committed { at: done.at, user: done.hold.user })
+            }
             Some(Self::Revoked) => Err(NotHeld::Revoked),
             // Everything below is over whatever stands there.
             _ if wanted.end <= now => Err(NotHeld::Expired(wanted.end)),
@@ -147,7 +156,6 @@ pub(super) struct HoldRef {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::UserTag;
 
     const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
 
@@ -175,8 +183,8 @@ mod tests {
             (Some(Mark::Ending(of(2))), Err(NotHeld::Cancelled), expired),
             (
                 Some(Mark::Committed(done(1))),
-                Err(NotHeld::Committed(NOW)),
-                Err(NotHeld::Committed(NOW)),
+                Err(NotHeld::Committed { at: NOW, user: UserTag([1; 16]) }),
+                Err(NotHeld::Committed { at: NOW, user: UserTag([1; 16]) }),
             ),
             (Some(Mark::Committed(done(2))), Err(NotHeld::Cancelled), expired),
         ] {

@@ -38,6 +38,8 @@ pub(super) struct Memory {
     recovered_attempts: RwLock<HashMap<AttemptKey, Attempted>>,
     /// The hour in which those that are over were last let go.
     purged: AtomicU64,
+    /// How often a step of a token was taken back.
+    undone: AtomicU64,
     tenants: RwLock<HashMap<TenantTag, Cutoff>>,
     start: RwLock<Cutoff>,
     capacity: u64,
@@ -137,6 +139,7 @@ impl Memory {
             attempts: Cache::builder().expire_after(ByLife).build(),
             recovered_attempts: RwLock::default(),
             purged: AtomicU64::default(),
+            undone: AtomicU64::default(),
             tenants: RwLock::default(),
             start: RwLock::default(),
             capacity,
@@ -193,18 +196,25 @@ impl Memory {
         self.count() + besides >= self.capacity
     }
 
+    pub(super) fn undone(&self) -> u64 {
+        self.undone.load(Ordering::SeqCst)
+    }
+
     pub(super) fn capacity(&self) -> u64 {
         self.capacity
     }
 
     pub(super) fn count(&self) -> u64 {
-        let recovered = read(&self.recovered).len() as u64;
-        self.marks.entry_count() + self.users.entry_count() + recovered
+        let recovered = read(&self.recovered).len() + read(&self.recovered_attempts).len();
+        let fresh =
+            [self.marks.entry_count(), self.users.entry_count(), self.attempts.entry_count()];
+        fresh.iter().sum::<u64>() + recovered as u64
     }
 
     pub(super) fn tidy(&self, now: Timestamp) {
         self.marks.run_pending_tasks();
         self.users.run_pending_tasks();
+        self.attempts.run_pending_tasks();
         // It takes all of them a while, so not more often than it is worth.
         let hour = now.seconds() / 3600;
         if self.purged.swap(hour, Ordering::Relaxed) != hour {
@@ -376,9 +386,10 @@ impl Memory {
         now: Timestamp,
     ) -> Option<Earlier> {
         let key = (tenant, attempt.key);
-        let recovered = read(&self.recovered_attempts).get(&key).copied();
-        let known = recovered.or_else(|| self.attempts.get(&key).map(|known| known.what));
-        let known = known.filter(|known| known.until > now)?;
+        let is_kept = |known: &Attempted| known.until > now;
+        let recovered = read(&self.recovered_attempts).get(&key).copied().filter(is_kept);
+        let fresh = || self.attempts.get(&key).map(|known| known.what).filter(is_kept);
+        let known = recovered.or_else(fresh)?;
         Some(match known {
             Attempted { body, .. } if body != attempt.body => Earlier::Other,
             Attempted { done: Some(at), .. } => Earlier::Done(at),
@@ -484,6 +495,7 @@ impl Sink for Memory {
     }
 
     fn given_up(&self, event: &Event, at: Timestamp) {
+        self.undone.fetch_add(1, Ordering::SeqCst);
         let back = |hold, until| Op::Put(Mark::Held(Arc::new(Held { hold, until })));
         match *event {
             Event::Mark { tenant, jti, until, hold, .. } => {

@@ -86,7 +86,7 @@ fn report_lag(lag: u64, lagging: bool) -> bool {
         (false, true) => tracing::warn!(
             lag_seconds = lag,
             "the machine's clock was set back; time goes on from where it was, so new tokens look \
-             too new elsewhere; if the clock is right now, restart"
+             too new elsewhere; set it right, or wait until it has caught up"
         ),
         (true, false) => tracing::info!("the machine's clock has caught up"),
         (false, false) | (true, true) => {}

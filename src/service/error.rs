@@ -79,7 +79,9 @@ pub enum Error {
         tenant: TenantName,
     },
     /// The machine's clock lags so far behind that nobody else takes the tokens issued here.
-    #[error("the machine's clock was set back by {lag} seconds; if it is right now, restart")]
+    #[error(
+        "the machine's clock is {lag} seconds behind the latest time seen here; set it right, or wait until it has caught up"
+    )]
     ClockBehind {
         /// Seconds.
         lag: u64,
@@ -154,6 +156,7 @@ impl TokenError {
             // A hold whose end is being written may be over, and is still not live.
             Refusal::Held { end, .. } => Self::Held { jti, retry_after: end.since(now).max(1) },
             Refusal::PredatesStart => Self::PredatesStart { jti },
+            Refusal::Expired(exp) => Self::Expired { exp },
         }
     }
 

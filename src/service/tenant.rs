@@ -16,8 +16,8 @@ use crate::domain::identifier::Username;
 use crate::domain::issue::{self, IssueRequest, IssuedToken};
 use crate::domain::keyring::{Key, Keyring, Snapshot};
 use crate::domain::policy::{Policy, PolicyError};
-use crate::journal::Attempt;
-use crate::revocation::Refusal;
+use crate::journal::{Attempt, Health};
+use crate::revocation::{Refusal, Written};
 
 pub use redeem::{Phase, RedeemRequest, Redemption};
 
@@ -175,6 +175,10 @@ impl Tenant {
         let Inner { policy, shared, .. } = &*self.0;
         let Shared { revocations, random, answers, .. } = &**shared;
         let now = self.now();
+        // Where nothing can be written, nothing is promised, also where there would be nothing to write.
+        if revocations.health() != Health::Well {
+            revocations.settled(now).wait().await?;
+        }
         if revocations.is_full(answers.count(), now) {
             return Err(Error::Full { retry_after: policy.lifetime.min });
         }
@@ -199,6 +203,14 @@ impl Tenant {
                 Err(self.refused(Presented::ToCheck, refusal, caller, &claims, now).into())
             }
         }
+    }
+
+    /// Whether a token is good and nothing became of it yet. Nobody is counted for asking.
+    pub fn is_live(&self, token: &str) -> bool {
+        let Inner { policy, shared, .. } = &*self.0;
+        let now = self.now();
+        self.verify(token, now)
+            .is_ok_and(|claims| shared.revocations.check(&policy.tenant, &claims, now).is_ok())
     }
 
     /// What a caller's try of an operation hashes to, so that it can be repeated.
@@ -235,24 +247,14 @@ impl Tenant {
                 match revoked {
                     Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
                     Err(Error::Token(error)) => {
-                        let token_id = error.token_id();
-                        if token_id.is_some() {
-                            revocations.settled(now).wait().await?;
-                        }
-                        Ok(Applied { token_id, before: None })
+                        Ok(Applied { token_id: error.token_id(), before: None })
                     }
                     Err(error) => Err(error),
                 }
             }
             Revocation::TokenId(jti) => {
-                let revoked = match revocations.revoke_id(policy, *jti, now) {
-                    Err(Refusal::Held { .. }) => {
-                        return Err(Error::RedemptionRunning { jti: *jti });
-                    }
-                    Err(_) => revocations.settled(now),
-                    Ok(written) => written,
-                };
-                revoked.wait().await?;
+                let kill = || revocations.revoke_id(policy, *jti, now);
+                self.until_settled(*jti, now, kill).await?.ok();
                 Ok(Applied { token_id: Some(*jti), before: None })
             }
             Revocation::User(username, before) => {
@@ -337,7 +339,7 @@ impl Tenant {
                 let is_its_own = shared.revocations.is_callers(&policy.tenant, caller, holder);
                 (!is_its_own).then_some(Reuse::Held(presented))
             }
-            Refusal::Revoked | Refusal::PredatesStart => None,
+            Refusal::Revoked | Refusal::PredatesStart | Refusal::Expired(_) => None,
         };
         if let Some(reuse) = reuse {
             for (_, count) in Reuse::ALL.iter().zip(reuses).filter(|(kind, _)| **kind == reuse) {
@@ -374,13 +376,35 @@ impl Tenant {
     }
 
     async fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
-        let jti = claims.jti;
-        match self.0.shared.revocations.revoke(&self.0.policy, &claims, now) {
-            Ok(written) => written.wait().await?,
-            Err(Refusal::Held { .. }) => return Err(Error::RedemptionRunning { jti }),
-            Err(refusal) => return Err(TokenError::refused(refusal, &claims, now).into()),
+        let Inner { policy, shared, .. } = &*self.0;
+        let kill = || shared.revocations.revoke(policy, &claims, now);
+        match self.until_settled(claims.jti, now, kill).await? {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims, now).into()),
         }
-        Ok(claims)
+    }
+
+    /// Revokes a token and waits for the disk. Where it is dead already, what killed it may not be on
+    /// disk yet and be given up; so it is tried again when that is settled.
+    async fn until_settled(
+        &self,
+        jti: TokenId,
+        now: Timestamp,
+        kill: impl Fn() -> Result<Written, Refusal>,
+    ) -> Result<Result<(), Refusal>, Error> {
+        let revocations = &self.0.shared.revocations;
+        loop {
+            let undone = revocations.undone();
+            let refusal = match kill() {
+                Ok(written) => return Ok(Ok(written.wait().await?)),
+                Err(Refusal::Held { .. }) => return Err(Error::RedemptionRunning { jti }),
+                Err(refusal) => refusal,
+            };
+            revocations.settled(now).wait().await?;
+            if revocations.undone() == undone {
+                return Ok(Err(refusal));
+            }
+        }
     }
 
     /// For revoking only: a good token of a machine whose clock is ahead is not valid yet, and it

@@ -19,6 +19,9 @@ use std::process::{Command, Stdio};
 
 use clap::CommandFactory as _;
 use resetd::cli::Cli;
+use resetd::clock::{Clock as _, SystemClock};
+use resetd::journal::StateFolder;
+use resetd::revocation::Revocations;
 use serde_json::{Value, json};
 
 use crate::server::{Server, end_of, resetd};
@@ -150,6 +153,51 @@ fn a_damaged_journal_is_refused_with_its_place_and_the_mend() {
     let told = tell(resetd(folder.path()).args(["serve", "--listen", "127.0.0.1:0"]), 2).err;
     assert!(told.contains("is damaged at byte 128, before its end; restore the file"), "{told}");
     assert_eq!(fs::read(&log).unwrap(), bytes);
+}
+
+#[test]
+fn a_journal_whose_segments_are_lost_refuses_what_was_issued_before_and_says_why() {
+    let config = "[token]\nissuer = \"https://reset.example.com\"\n";
+    let first = Server::start_with(config, &[]);
+    let token = issue(&first, "alice");
+    let (_, folder) = first.stop();
+    for entry in fs::read_dir(folder.path().join("state")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "log") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let second = Server::start_in(folder, config, &[]);
+    let told = tell(second.client().args(["redeem", &token, "-o", "json"]), 1);
+    assert_eq!(told.json()["code"], "token_predates_start");
+    let ready = b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(second.exchange(ready).contains("\"because\":\"new_state\""));
+    let third = Server::start_in(second.stop().1, config, &["--after-restore"]);
+    assert!(third.exchange(ready).contains("\"because\":\"after_restore\""));
+    let fourth = Server::start_in(third.stop().1, config, &[]);
+    let answer = fourth.exchange(ready);
+    assert!(answer.contains("\"because\":null,\"refusesIssuedBefore\":\"2"), "{answer}");
+}
+
+#[test]
+fn a_clock_that_was_ahead_stands_still_and_tokens_go_on_being_spent_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let now = SystemClock::new().now();
+    {
+        let state = StateFolder::open(&folder.path().join("state"), [7; 16]).unwrap();
+        let recovered = state.recover(now, &|_, _| {}).unwrap();
+        let revocations = Revocations::journalled(state, &recovered, now, 100);
+        let ahead = revocations.settled(now.plus(10_000));
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(ahead.wait()).unwrap();
+    }
+    let server = Server::start_in(folder, "", &[]);
+    let ready = b"GET /health/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    assert!(server.exchange(ready).contains("\"clock_behind\""));
+    let token = issue(&server, "alice");
+    tell(server.client().args(["redeem", &token]), 0);
+    let told = tell(server.client().args(["redeem", &token, "-o", "json"]), 1);
+    assert_eq!(told.json()["code"], "token_used");
 }
 
 /// A limit on the size of files stands in for a disk that is full.

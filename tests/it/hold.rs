@@ -3,10 +3,11 @@
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use resetd::domain::caller::{KeyHash, Scope, api_key};
+use resetd::domain::policy::{Lifetime, Policy};
 use resetd::domain::time::to_rfc3339;
 use resetd::journal::StateFolder;
-use resetd::revocation::{NotHeld, Revocations};
-use resetd_verify::Timestamp;
+use resetd::revocation::{NotHeld, Refusal, Revocations};
+use resetd_verify::{Claims, MAX_LEEWAY, Timestamp};
 use serde_json::{Value, json};
 
 use crate::app::{Answer, Options, TestApp};
@@ -406,7 +407,7 @@ async fn a_hold_that_outlasts_its_token_survives_a_restart_and_stays_revoked_if_
         let revocations = open(held_at);
         let end = held_at.plus(600);
         let id = revocations.redemption_id(&policy.tenant, "all", claims.jti, [1; 8], end);
-        let held = revocations.hold(policy, &claims, "all", &id, None, held_at).unwrap();
+        let held = revocations.hold(policy, &claims, "all", &id, None, || held_at).unwrap();
         held.wait().await.unwrap();
         if is_revoked {
             revocations.revoke(policy, &claims, held_at).unwrap().wait().await.unwrap();
@@ -416,4 +417,50 @@ async fn a_hold_that_outlasts_its_token_survives_a_restart_and_stays_revoked_if_
         let committed = open(later).commit(policy, "all", &id, later).map(drop);
         assert_eq!(committed, if is_revoked { Err(NotHeld::Revoked) } else { Ok(()) });
     }
+}
+
+#[tokio::test]
+async fn a_users_revocation_outlasts_the_holds_of_the_users_tokens() {
+    let app = TestApp::start();
+    let lifetime = Lifetime { default: 300, min: 60, max: 300 };
+    let policy = Policy { lifetime, ..app.tenant().policy().clone() };
+    let claims = app.tenant().check("all", &app.issue("alice").await).unwrap();
+    let claims = Claims { exp: claims.iat.plus(300), ..claims };
+    let folder = tempfile::tempdir().unwrap();
+    let open = |now: Timestamp| {
+        let folder = StateFolder::open(folder.path(), [7; 16]).unwrap();
+        let recovered = folder.recover(now, &|_, _| {}).unwrap();
+        Revocations::journalled(folder, &recovered, now, 100)
+    };
+    let held_at = claims.exp.minus(1);
+    let revocations = open(held_at);
+    let end = held_at.plus(600);
+    let id = revocations.redemption_id(&policy.tenant, "all", claims.jti, [1; 8], end);
+    let held = revocations.hold(&policy, &claims, "all", &id, None, || held_at).unwrap();
+    held.wait().await.unwrap();
+    revocations.revoke_user(&policy, "alice", held_at, held_at).wait().await.unwrap();
+    drop(revocations);
+    let later = held_at.plus(599);
+    let refused = open(later).commit(&policy, "all", &id, later).map(drop).unwrap_err();
+    assert_eq!(refused, NotHeld::Revoked);
+}
+
+#[tokio::test]
+async fn a_leeway_that_is_raised_later_brings_no_spent_token_back() {
+    let app = TestApp::start();
+    let policy = app.tenant().policy();
+    let claims = app.tenant().check("all", &app.issue("alice").await).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let open = |now: Timestamp| {
+        let folder = StateFolder::open(folder.path(), [7; 16]).unwrap();
+        let recovered = folder.recover(now, &|_, _| {}).unwrap();
+        Revocations::journalled(folder, &recovered, now, 100)
+    };
+    let spent_at = claims.exp.minus(10);
+    let spent = open(spent_at).redeem(policy, &claims, None, || spent_at).unwrap();
+    spent.wait().await.unwrap();
+    let lenient = Policy { leeway: MAX_LEEWAY, ..policy.clone() };
+    let last = claims.exp.plus(MAX_LEEWAY - 1);
+    let again = open(last).redeem(&lenient, &claims, None, || last).map(drop);
+    assert_eq!(again, Err(Refusal::Used));
 }

@@ -110,10 +110,10 @@ async fn a_segment_is_dropped_when_nothing_in_it_can_matter() {
     let (journal, _) = start(folder.path());
     append(&journal, mark(1, NOW.plus(10))).await;
     append(&journal, mark(2, NOW.plus(7200))).await;
-    assert_eq!(segments(folder.path()).len(), 2);
+    let [first, second] = segments(folder.path()).try_into().unwrap();
     journal.tidy(NOW.plus(3600));
     append(&journal, mark(3, NOW.plus(7200))).await;
-    assert_eq!(segments(folder.path()).len(), 1);
+    assert_eq!((first.exists(), second.exists()), (false, true));
 }
 
 #[tokio::test]
@@ -130,6 +130,52 @@ async fn whoever_waits_hears_how_much_is_read() {
     heard.sort_unstable();
     let wanted: Vec<_> = (1..=20).map(|done| (done * 2 * RECORD, 40 * RECORD)).collect();
     assert_eq!(heard, wanted);
+}
+
+#[tokio::test]
+async fn before_a_segment_is_dropped_it_is_written_down_that_its_hour_passed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = start(folder.path());
+    append(&journal, mark(1, NOW.plus(10))).await;
+    // The clock is hours ahead for a moment, and the process dies before anything else happens.
+    journal.tidy(NOW.plus(7200));
+    drop(journal);
+    assert!(recover(folder.path()).unwrap().high_water >= NOW.plus(7200));
+}
+
+#[tokio::test]
+async fn events_handed_over_together_are_in_one_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = start(folder.path());
+    append(&journal, mark(1, NOW.plus(10))).await;
+    let both = vec![mark(2, NOW.plus(10)), mark(3, NOW.plus(7200))];
+    journal.append_all(both, NOW).wait().await.unwrap();
+    drop(journal);
+    let batches: Vec<u64> = segments(folder.path())
+        .iter()
+        .flat_map(|path| {
+            let bytes = fs::read(path).unwrap();
+            let records = bytes.chunks_exact(128).skip(1);
+            records.map(|it| u64::from_le_bytes(it[16..24].try_into().unwrap())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(batches, [1, 2, 2]);
+}
+
+#[tokio::test]
+async fn a_journal_in_which_nothing_stands_is_blank_whatever_else_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(recover(folder.path()).unwrap().is_blank, "nothing but the salt");
+    let (journal, _) = start(folder.path());
+    append(&journal, mark(1, NOW.plus(10))).await;
+    drop(journal);
+    assert!(!recover(folder.path()).unwrap().is_blank);
+    let later = open(folder.path()).recover(NOW.plus(90_000), &|_, _| {}).unwrap();
+    assert!(!later.is_blank, "what is over was there");
+    for segment in segments(folder.path()) {
+        fs::remove_file(segment).unwrap();
+    }
+    assert!(recover(folder.path()).unwrap().is_blank, "all segments are lost");
 }
 
 #[tokio::test]
@@ -214,6 +260,28 @@ async fn a_journal_goes_on_behind_a_torn_end() {
     let found: Vec<_> =
         recover(folder.path()).unwrap().events.iter().map(|(event, _)| *event).collect();
     assert_eq!(found, [1, 2, 4].map(|number| mark(number, NOW.plus(100))));
+}
+
+#[tokio::test]
+async fn damage_at_the_end_of_a_segment_is_told_from_a_torn_end_by_what_was_written_later() {
+    for cut_short in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = start(folder.path());
+        append(&journal, mark(1, NOW.plus(100))).await;
+        append(&journal, mark(2, NOW.plus(100))).await;
+        append(&journal, mark(3, NOW.plus(7200))).await;
+        drop(journal);
+        let segment = segments(folder.path()).remove(0);
+        let mut bytes = fs::read(&segment).unwrap();
+        if cut_short {
+            bytes.truncate(bytes.len() - 1);
+        } else {
+            bytes[2 * 128 + 40] ^= 1;
+        }
+        fs::write(&segment, &bytes).unwrap();
+        let told = recover(folder.path()).unwrap_err().to_string();
+        assert!(told.contains("is damaged at byte 256"), "{told}");
+    }
 }
 
 #[tokio::test]

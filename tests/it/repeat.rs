@@ -1,7 +1,8 @@
 //! A redemption whose answer was lost: its own caller may repeat it, and nobody else.
 
+use std::thread;
+
 use axum::http::{Method, StatusCode, header};
-use resetd_verify::TokenId;
 use serde_json::{Value, json};
 
 use crate::app::{Answer, TestApp};
@@ -89,20 +90,6 @@ async fn a_try_that_is_under_way_is_not_answered_twice() {
     assert!(!revocations.begin(policy, &claims, &attempt, app.now()));
     let earlier = revocations.earlier(&policy.tenant, &attempt, app.now());
     assert_eq!(earlier, Some(resetd::revocation::Earlier::Running));
-}
-
-#[tokio::test]
-async fn of_many_with_one_key_at_once_nobody_gets_another_answer() {
-    let app = TestApp::start();
-    let body = body(&app).await;
-    let mut identifiers = Vec::new();
-    for _ in 0..20 {
-        let answer = redeem(&app, KEY, &body).await;
-        let id = answer.json()["tokenId"].as_str().and_then(TokenId::parse);
-        identifiers.push(id.expect(&answer.text));
-    }
-    identifiers.dedup();
-    assert_eq!(identifiers.len(), 1);
 }
 
 #[tokio::test]
@@ -199,31 +186,60 @@ async fn answers_that_are_kept_count_as_remembered() {
 
 #[test]
 fn it_may_be_repeated_after_a_crash() {
-    let config = "[token]\nissuer = \"https://reset.example.com\"\n";
-    let hash = resetd::domain::caller::KeyHash::of(api_key().expose());
-    let config = format!(
-        "{config}[[callers]]\nname = \"web\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"redeem\"]\n"
-    );
-    let first = Server::start_with(&config, &[]);
-    let mut issue = first.client();
-    issue.env("RESETD_API_KEY", api_key().expose());
-    let token = tell(issue.args(["issue", "alice", "-o", "json"]), 0).json()["token"].clone();
-    let body = json!({ "token": token }).to_string();
-    let ask = |server: &Server, key: &str| {
-        let request = format!(
-            "POST /redemptions HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nIdempotency-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            api_key().expose(),
-            body.len()
-        );
-        let answer = server.exchange(request.as_bytes());
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
-    };
-    let answer = ask(&first, KEY);
+    let first = Server::start_with(&settings(), &[]);
+    let body = body_for(&first, "alice");
+    let answer = ask(&first, KEY, &body);
     assert_eq!(answer.0, "201");
-    let second = Server::start_in(first.kill(), &config, &[]);
-    assert_eq!(ask(&second, KEY), answer);
-    assert_eq!(ask(&second, "another").0, "409");
+    let second = Server::start_in(first.kill(), &settings(), &[]);
+    assert_eq!(ask(&second, KEY, &body), answer);
+    assert_eq!(ask(&second, "another", &body).0, "409");
+}
+
+#[test]
+fn of_many_with_one_key_at_once_all_get_one_answer_or_are_told_that_it_is_under_way() {
+    let server = Server::start_with(&settings(), &[]);
+    for round in 0..10 {
+        let (key, body) = (round.to_string(), body_for(&server, &format!("user-{round}")));
+        let answers: Vec<_> = thread::scope(|scope| {
+            let asking: Vec<_> =
+                (0..8).map(|_| scope.spawn(|| ask(&server, &key, &body))).collect();
+            asking.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        let (done, running): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|(status, _)| status == "201");
+        assert!(!done.is_empty() && done.iter().all(|answer| *answer == done[0]), "{done:?}");
+        let is_running = |(status, body): &(String, String)| {
+            status == "409" && body.contains("\"idempotency_key_running\"")
+        };
+        assert!(running.iter().all(is_running), "{running:?}");
+    }
+}
+
+fn settings() -> String {
+    let hash = resetd::domain::caller::KeyHash::of(api_key().expose());
+    format!(
+        "[token]\nissuer = \"https://reset.example.com\"\n[[callers]]\nname = \"web\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"redeem\"]\n"
+    )
+}
+
+/// A redemption of a new token.
+fn body_for(server: &Server, user: &str) -> String {
+    let mut issue = server.client();
+    issue.env("RESETD_API_KEY", api_key().expose());
+    let token = tell(issue.args(["issue", user, "-o", "json"]), 0).json()["token"].clone();
+    json!({ "token": token }).to_string()
+}
+
+/// Status and body of the answer.
+fn ask(server: &Server, key: &str, body: &str) -> (String, String) {
+    let request = format!(
+        "POST /redemptions HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nIdempotency-Key: {key}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        api_key().expose(),
+        body.len()
+    );
+    let answer = server.exchange(request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().to_owned(), body.to_owned())
 }
 
 fn api_key() -> resetd::domain::secret::Secret {

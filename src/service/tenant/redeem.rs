@@ -76,6 +76,9 @@ impl Tenant {
             Some(Earlier::Done(at)) => {
                 let claims = self.verify(request.token.expose(), at)?;
                 let phase = phase(&claims, nonce, at);
+                if let Phase::Redeemed(at) = phase {
+                    revocations.supersede_again(policy, &claims, at, now).wait().await?;
+                }
                 return Ok(Redemption { claims, phase });
             }
             Some(Earlier::Running) => return Err(Error::AttemptRunning),
@@ -89,8 +92,10 @@ impl Tenant {
         }
         let phase = phase(&claims, nonce, now);
         let written = match &phase {
-            Phase::Redeemed(_) => revocations.redeem(policy, &claims, attempt, now),
-            Phase::Held(id) => revocations.hold(policy, &claims, caller, id, attempt, now),
+            Phase::Redeemed(_) => revocations.redeem(policy, &claims, attempt, || self.now()),
+            Phase::Held(id) => {
+                revocations.hold(policy, &claims, caller, id, attempt, || self.now())
+            }
         };
         let refused = |refusal| self.refused(Presented::ToRedeem, refusal, caller, &claims, now);
         written.map_err(refused)?.wait().await?;
@@ -106,8 +111,8 @@ impl Tenant {
         let Inner { policy, shared, .. } = &*self.0;
         let (now, jti) = (self.now(), id.token_id());
         match shared.revocations.commit(policy, caller, id, now) {
-            Ok(written) => written.wait().await.map(|()| now).map_err(Error::from),
-            Err(NotHeld::Committed(at)) => Ok(at),
+            Ok((at, written)) => written.wait().await.map(|()| at).map_err(Error::from),
+            Err(NotHeld::Committed { at, .. }) => Ok(at),
             Err(NotHeld::Unknown) => Err(Error::RedemptionUnknown),
             Err(NotHeld::Ending) => Err(Error::RedemptionRunning { jti }),
             Err(NotHeld::Cancelled) => Err(Error::HoldCancelled { jti }),
@@ -125,18 +130,25 @@ impl Tenant {
     /// [`Error::Unwritten`].
     pub async fn cancel(&self, caller: &str, id: &RedemptionId) -> Result<(), Error> {
         let Inner { policy, shared, .. } = &*self.0;
-        let jti = id.token_id();
-        match shared.revocations.cancel(policy, caller, id, self.now()) {
-            Ok(written) => written.wait().await.map_err(Error::from),
-            Err(NotHeld::Unknown) => Err(Error::RedemptionUnknown),
-            Err(NotHeld::Ending) => Err(Error::RedemptionRunning { jti }),
-            Err(NotHeld::Committed(at)) => Err(Error::RedemptionCommitted { jti, at }),
-            Err(
-                NotHeld::Cancelled
-                | NotHeld::Expired(_)
-                | NotHeld::Revoked
-                | NotHeld::PredatesStart,
-            ) => Ok(()),
+        let (revocations, now, jti) = (&shared.revocations, self.now(), id.token_id());
+        loop {
+            let undone = revocations.undone();
+            match revocations.cancel(policy, caller, id, now) {
+                Ok(written) => return Ok(written.wait().await?),
+                Err(NotHeld::Unknown) => return Err(Error::RedemptionUnknown),
+                Err(NotHeld::Ending) => return Err(Error::RedemptionRunning { jti }),
+                Err(NotHeld::Committed { at, .. }) => {
+                    return Err(Error::RedemptionCommitted { jti, at });
+                }
+                Err(NotHeld::Cancelled | NotHeld::Expired(_) | NotHeld::PredatesStart) => {
+                    return Ok(());
+                }
+                // What revoked it may not be on disk yet, and give the hold back if it finds no room.
+                Err(NotHeld::Revoked) => revocations.settled(now).wait().await?,
+            }
+            if revocations.undone() == undone {
+                return Ok(());
+            }
         }
     }
 

@@ -14,6 +14,8 @@ struct Orders {
     sync: Option<io::ErrorKind>,
     /// Bytes of the one segment, as a disk would have them.
     length: u64,
+    /// How often segments were to be removed.
+    removed: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -23,6 +25,10 @@ impl Faulty {
     fn order(&self, write: Option<io::ErrorKind>, sync: Option<io::ErrorKind>) {
         let mut orders = self.0.lock().unwrap();
         (orders.write, orders.sync) = (write, sync);
+    }
+
+    fn removed(&self) -> usize {
+        self.0.lock().unwrap().removed
     }
 
     fn length(&self) -> u64 {
@@ -55,6 +61,7 @@ impl Disk for Faulty {
     }
 
     fn remove_before(&mut self, _: u64) -> io::Result<()> {
+        self.0.lock().unwrap().removed += 1;
         Ok(())
     }
 }
@@ -109,4 +116,30 @@ async fn a_failed_write_that_is_no_lack_of_room_stops_the_journal_for_good() {
     let refused = journal.append(mark(1, NOW.plus(100)), NOW).wait().await;
     assert_eq!(refused, Err(Unwritten::Failed));
     assert_eq!(journal.health(), Health::Failed);
+}
+
+#[tokio::test]
+async fn of_events_handed_over_together_a_full_disk_takes_all_or_none() {
+    let (journal, disk, heard) = start();
+    disk.order(Some(io::ErrorKind::StorageFull), None);
+    let both = vec![mark(1, NOW.plus(10)), mark(2, NOW.plus(20))];
+    assert_eq!(journal.append_all(both.clone(), NOW).wait().await, Err(Unwritten::Full));
+    assert_eq!(*heard.given_up.lock().unwrap(), both);
+    disk.order(None, None);
+    journal.append_all(both.clone(), NOW).wait().await.unwrap();
+    assert_eq!(*heard.written.lock().unwrap(), both);
+}
+
+#[tokio::test]
+async fn nothing_is_removed_while_it_cannot_be_written_down_that_its_time_passed() {
+    let (journal, disk, _) = start();
+    append(&journal, mark(1, NOW.plus(10))).await;
+    disk.order(Some(io::ErrorKind::StorageFull), None);
+    journal.tidy(NOW.plus(7200));
+    assert_eq!(journal.append(mark(2, NOW.plus(7200)), NOW).wait().await, Err(Unwritten::Full));
+    assert_eq!(disk.removed(), 0);
+    disk.order(None, None);
+    journal.tidy(NOW.plus(7200));
+    append(&journal, mark(3, NOW.plus(7200))).await;
+    assert_eq!(disk.removed(), 1);
 }
