@@ -1,5 +1,6 @@
 //! The commands: what they are called, what they take, and what their exit codes mean.
 
+mod audit;
 mod callers;
 mod client;
 mod config;
@@ -28,7 +29,7 @@ use output::{Format, Output};
 #[command(
     name = "resetd",
     version,
-    after_help = "The first minute:\n  resetd serve                          start, with a key for one run\n  resetd issue alice@example.com        make a token\n  resetd redeem TOKEN                   use it, once\n\nExit codes: 0 done or valid, 1 not valid, 2 wrong use or failure."
+    after_help = "The first minute:\n  resetd serve                          start, with a key for one run\n  resetd issue alice@example.com        make a token\n  resetd redeem TOKEN                   use it, once\n\nExit codes: 0 done or valid, 1 not valid or not intact, 2 wrong use or failure."
 )]
 pub struct Cli {
     /// Configuration file; it needs only what differs from the defaults
@@ -66,6 +67,9 @@ enum Command {
     /// Make API keys and list callers
     #[command(subcommand)]
     Callers(callers::Command),
+    /// Check the audit trail
+    #[command(subcommand)]
+    Audit(audit::Command),
 }
 
 /// How a command ended, when it did not fail.
@@ -73,7 +77,7 @@ enum Command {
 enum Outcome {
     /// Done, or valid.
     Done,
-    /// The token is not valid, which is an answer and no failure.
+    /// The token is not valid, or the audit trail is broken, which is an answer and no failure.
     NotValid,
 }
 
@@ -94,6 +98,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&settings, command, output),
             Command::Config(command) => config::run(&settings, &command, output),
             Command::Callers(command) => callers::run(&settings, command, output),
+            Command::Audit(command) => audit::run(&settings, &command, output),
         };
         match result {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -46,6 +46,8 @@ pub struct Config {
     pub keys: Keys,
     /// Marks of spent tokens.
     pub state: State,
+    /// The audit trail.
+    pub audit: Audit,
     /// Who may call.
     pub callers: Callers,
 }
@@ -130,6 +132,30 @@ pub struct State {
     pub capacity: u64,
 }
 
+/// Where the lines of the audit trail go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// To files.
+    File,
+}
+
+/// The audit trail.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    /// Where its lines go.
+    pub sink: AuditSink,
+    /// The folder of its files.
+    pub directory: PathBuf,
+    /// Bytes at which another file begins.
+    pub rotate_bytes: u64,
+    /// Files kept; 0 keeps all.
+    pub keep_files: usize,
+}
+
 /// Why a configuration is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -192,9 +218,9 @@ impl Config {
         let (server, limits, log) = (check.server(&raw)?, check.limits(&raw)?, check.log(&raw)?);
         let keys = check.keys(&raw)?;
         let tenants = check.tenants(&raw, server.listen, &keys)?;
-        let state = check.state(&raw)?;
+        let (state, audit) = (check.state(&raw)?, check.audit(&raw)?);
         let callers = check.callers(&raw, &tenants)?;
-        Ok(Self { server, limits, log, tenants, keys, state, callers })
+        Ok(Self { server, limits, log, tenants, keys, state, audit, callers })
     }
 
     /// The tenant that `[token]` and `[keys]` describe.

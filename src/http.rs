@@ -2,6 +2,7 @@
 
 mod admin;
 mod api;
+mod audited;
 mod body;
 mod caller;
 mod document;
@@ -21,7 +22,6 @@ pub use observe::ON_EVERY_ANSWER;
 pub use problem::{ProblemKind, REGISTRY};
 pub use source::Source;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -31,9 +31,9 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::caller::Scope;
 use crate::key_admin::RunningKeys;
-use crate::random::Random;
 use body::BodyLimits;
 use caller::require;
+use observe::Observer;
 use problem::Problem;
 
 /// The longest request target in bytes: the longest token and as much again.
@@ -76,7 +76,7 @@ pub fn router(keys: &RunningKeys, limits: Limits, gate: &Gate, door: Door) -> Ro
         .layer(Extension(BodyLimits::from(limits)))
         .layer(from_fn(head::judge))
         .layer(CatchPanicLayer::custom(observe::panicked))
-        .layer(from_fn_with_state(Arc::new(Random::new()), observe::observe))
+        .layer(from_fn_with_state(Observer::new(keys.audit().clone()), observe::observe))
         .layer(from_fn_with_state(gate.clone(), source::resolve))
 }
 

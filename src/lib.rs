@@ -10,12 +10,14 @@
 //! - [`key_admin`]: what is done with keys: look, plan, carry out; reload and rotate.
 //! - [`keystore`]: the folder of private keys.
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
+//! - [`audit`]: the trail of who did what, chained line by line.
 //! - [`config`]: four layers of settings into one valid configuration.
 //! - [`random`], [`clock`]: chance and time, brought to the rest as values.
 //! - [`domain`]: the rules, pure.
 //!
 //! Verification itself is a library of its own, [`resetd_verify`], for edges to use as well.
 
+pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -14,8 +14,9 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::audit::{Audit, AuditError, Rotation, Sink, Trail};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, Config, Durability, Tenant as TenantConfig};
+use crate::config::{self, AuditSink, Config, Durability, Tenant as TenantConfig};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
@@ -65,6 +66,9 @@ pub enum ServeError {
     /// The journal cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The audit trail cannot be written.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
     /// The service cannot be put together.
     #[error(transparent)]
     Service(#[from] Error),
@@ -106,6 +110,7 @@ pub async fn serve(
     };
 
     let config = config.listening_on(address);
+    let sink = audit_sink(&config.audit)?;
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
@@ -121,7 +126,8 @@ pub async fn serve(
         Err(error @ Error::ClockBehind { .. }) => tracing::warn!(%error, "time stands still"),
         ready => ready?,
     }
-    let keys = RunningKeys::new(service, clock, folders);
+    let audit = start_audit(sink, &clock);
+    let keys = RunningKeys::new(service, clock, audit.clone(), folders);
 
     let limits = Limits {
         max_body_bytes: config.server.max_body_bytes,
@@ -153,6 +159,8 @@ pub async fn serve(
         let _ = accepting.await;
     }
     housekeeping.abort();
+    // It waits for the disk. That it is done is all there is to know.
+    let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
     Ok(())
 }
 
@@ -164,6 +172,30 @@ fn rates(limits: &config::Limits) -> Rates {
         holder_revocations_per_minute: limits.holder_revocations_per_minute,
         trusted_proxies: limits.trusted_proxies.clone(),
     }
+}
+
+/// Opened before anything is changed: a trail that cannot be kept is no reason to make a key.
+fn audit_sink(audit: &config::Audit) -> Result<Sink, AuditError> {
+    let rotation = Rotation { bytes: audit.rotate_bytes, keep: audit.keep_files };
+    Ok(match audit.sink {
+        AuditSink::Off => Sink::Off,
+        AuditSink::Stdout => Sink::Stdout,
+        AuditSink::File => Sink::File(Trail::open(&audit.directory, rotation)?),
+    })
+}
+
+/// Writes the first line of this process.
+fn start_audit(sink: Sink, clock: &Arc<dyn Clock>) -> Audit {
+    let cut = if let Sink::File(trail) = &sink { trail.cut().cloned() } else { None };
+    if let Some(cut) = &cut {
+        tracing::warn!(
+            file = %cut.path.display(), bytes = cut.bytes,
+            "the last line of the audit trail was torn and is cut off"
+        );
+    }
+    let audit = Audit::start(sink, Arc::clone(clock));
+    audit.started(cut.as_ref());
+    audit
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {

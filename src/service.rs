@@ -141,20 +141,19 @@ impl ResetService {
         self.tenants().any(|tenant| tenant.is_live(token))
     }
 
-    /// Kills a token for whoever holds it, of whichever tenant it is. It does not tell whether there was
-    /// anything to kill.
+    /// Kills a token for whoever holds it, of whichever tenant it is, and says of which. It does not tell
+    /// whether there was anything to kill.
     ///
     /// # Errors
     /// [`Error::RedemptionRunning`], [`Error::Unwritten`].
-    pub async fn disown(&self, token: &str) -> Result<Applied, Error> {
-        let mut applied = Applied { token_id: None, before: None };
+    pub async fn disown(&self, token: &str) -> Result<(Applied, Option<&Tenant>), Error> {
         for tenant in self.tenants() {
-            applied = tenant.apply(&Revocation::Token(token)).await?;
+            let applied = tenant.apply(&Revocation::Token(token)).await?;
             if applied.token_id.is_some() {
-                break;
+                return Ok((applied, Some(tenant)));
             }
         }
-        Ok(applied)
+        Ok((Applied { token_id: None, before: None }, None))
     }
 
     /// The tenant of this name, if there is one.

@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::progress::Reading;
 use super::{Outcome, Settings};
-use crate::config::{Log, LogFormat};
+use crate::config::{AuditSink, Log, LogFormat};
 use crate::serve::{Started, serve};
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +48,8 @@ pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
         let [Ok(terminate), Ok(interrupt)] = stop else { anyhow::bail!("cannot take signals") };
         let reading = Reading::new();
         let read = |done, of| reading.told(done, of);
+        let to_stderr = config.audit.sink == AuditSink::Stdout;
+        let greet = |started: &Started| greet(started, to_stderr);
         serve(config, &read, greet, either(terminate, interrupt)).await?;
         Ok(Outcome::Done)
     })
@@ -81,10 +83,16 @@ fn start_log(log: Log) {
     }
 }
 
-fn greet(started: &Started) {
+/// Where the audit trail goes to standard output, nothing else may stand there.
+fn greet(started: &Started, to_stderr: bool) {
     tracing::info!(address = %started.address, "listening");
+    let banner = banner(started);
     // Nobody may be reading; that is no reason to stop.
-    let _ = io::stdout().write_all(banner(started).as_bytes());
+    let _ = if to_stderr {
+        io::stderr().write_all(banner.as_bytes())
+    } else {
+        io::stdout().write_all(banner.as_bytes())
+    };
 }
 
 fn banner(started: &Started) -> String {

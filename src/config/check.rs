@@ -1,6 +1,6 @@
 //! Turns the settings as written into a [`Config`](super::Config): bounds and contradictions. Every
-//! refusal says what was wanted and what was found. Here are the listener, the log and the state;
-//! tenants, keys and callers have files of their own.
+//! refusal says what was wanted and what was found. Here are the listener, the log, the state and the
+//! audit trail; tenants, keys and callers have files of their own.
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::raw::RawConfig;
-use super::{ConfigError, Durability, Layers, Limits, Log, LogFormat, Server, State};
+use super::{
+    Audit, AuditSink, ConfigError, Durability, Layers, Limits, Log, LogFormat, Server, State,
+};
 
 /// The highest rate that is counted.
 const MAX_RATE: u64 = 1_000_000;
@@ -160,6 +162,27 @@ impl Check<'_> {
             after_restore: false,
             directory: self.directory("state.directory", &raw.state.directory)?,
             capacity: self.within("state.capacity", raw.state.capacity, 1..=1_000_000_000)?,
+        })
+    }
+
+    pub(super) fn audit(&self, raw: &RawConfig) -> Result<Audit, ConfigError> {
+        let audit = &raw.audit;
+        let sink = match audit.sink.as_str() {
+            "off" => AuditSink::Off,
+            "stdout" => AuditSink::Stdout,
+            "file" => AuditSink::File,
+            other => {
+                let problem = format!("wanted \"file\", \"stdout\" or \"off\", found {other:?}");
+                return self.refuse("audit.sink", problem);
+            }
+        };
+        let (rotates, keeps) = (65_536..=1 << 40, 0..=1_000_000);
+        let keep_files = self.within("audit.keep_files", audit.keep_files, keeps)?;
+        Ok(Audit {
+            sink,
+            directory: self.directory("audit.directory", &audit.directory)?,
+            rotate_bytes: self.within("audit.rotate_bytes", audit.rotate_bytes, rotates)?,
+            keep_files: usize::try_from(keep_files).unwrap_or(usize::MAX),
         })
     }
 }

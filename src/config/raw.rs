@@ -13,6 +13,7 @@ pub(super) struct RawConfig {
     pub(super) token: RawToken,
     pub(super) keys: RawKeys,
     pub(super) state: RawState,
+    pub(super) audit: RawAudit,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
     #[serde(default)]
@@ -79,6 +80,15 @@ pub(super) struct RawState {
     pub(super) durability: String,
     pub(super) directory: String,
     pub(super) capacity: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawAudit {
+    pub(super) sink: String,
+    pub(super) directory: String,
+    pub(super) rotate_bytes: u64,
+    pub(super) keep_files: u64,
 }
 
 #[derive(Debug, Deserialize)]

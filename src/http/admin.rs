@@ -3,15 +3,16 @@
 
 use std::path::Path as FilePath;
 
-use axum::Json;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use resetd_verify::json::Value;
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::json;
 
+use super::audited::{AboutKeys, OnlyPlanned};
 use super::body::{JsonBody, JsonBodyOrNone, Members, text};
 use super::caller::{ActingFor, CalledBy};
 use super::observe::request_id;
@@ -46,7 +47,8 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let kid = kid_in(kid)?;
     let (key, jwk) = on_folder(keys, tenant, move |folder, now| folder.show(&kid, now)).await?;
-    Ok(Json(json!({ "key": key, "jwk": jwk })).into_response())
+    let about = Extension(AboutKeys(vec![key.kid.clone()]));
+    Ok((about, Json(json!({ "key": key, "jwk": jwk }))).into_response())
 }
 
 /// `GET /admin/keys/{kid}/export`: the public half, as PEM or, with `?format=jwk`, as a JWK.
@@ -65,8 +67,13 @@ pub(super) async fn export(
         }
     };
     let kid = kid_in(kid)?;
-    let text = on_folder(keys, tenant, move |folder, _| folder.export_public(&kid, format)).await?;
-    Ok(([(header::CONTENT_TYPE, media_type)], text).into_response())
+    let work = move |folder: &KeyFolder, now| {
+        let (key, _) = folder.show(&kid, now)?;
+        Ok((folder.export_public(&kid, format)?, key.kid))
+    };
+    let (text, kid) = on_folder(keys, tenant, work).await?;
+    let about = Extension(AboutKeys(vec![kid]));
+    Ok(([(header::CONTENT_TYPE, media_type)], about, text).into_response())
 }
 
 /// `POST /admin/keys`
@@ -219,7 +226,17 @@ async fn change(
     let done = on_folder(keys, tenant, work).await?;
     let has_added = !done.dry_run && done.plan.adds();
     let status = if has_added { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(done)).into_response())
+    let planned = done.dry_run.then_some(Extension(OnlyPlanned));
+    Ok((status, planned, Extension(about(&done)), Json(done)).into_response())
+}
+
+/// The keys that a step added, changed or removed.
+fn about(done: &Done) -> AboutKeys {
+    let removed =
+        done.plan.changes.iter().filter_map(|change| {
+            if let Change::Remove { kid } = change { Some(kid) } else { None }
+        });
+    AboutKeys(done.keys.iter().map(|key| &key.kid).chain(removed).cloned().collect())
 }
 
 /// Says by itself who did it: there is no line of the request where its client hung up.

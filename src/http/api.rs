@@ -8,6 +8,7 @@ use axum::{Extension, Json};
 use resetd_verify::{Claims, Timestamp, TokenId};
 use serde::Serialize;
 
+use super::audited::{AboutTenant, AboutUser};
 use super::body::{JsonBody, Members, positive, text};
 use super::caller::{ActingFor, CalledBy};
 use super::idempotency::IdempotencyKey;
@@ -37,12 +38,20 @@ pub(super) async fn issue(
 ) -> Result<Response, Problem> {
     let attempt = key.attempt(&by, &body);
     let request = read_issue_request(&body)?;
+    let user = Extension(AboutUser::new(request.username.as_str()));
     let tenant = by.tenant.policy().tenant.as_str();
-    gate.rules().admit_user(tenant, request.username.as_str())?;
-    let issued = by.tenant.issue(&request, attempt).await?;
+    let admitted = gate.rules().admit_user(tenant, request.username.as_str());
+    let issued = match admitted {
+        Ok(()) => by.tenant.issue(&request, attempt).await.map_err(Problem::from),
+        Err(problem) => Err(problem),
+    };
+    let issued = match issued {
+        Ok(issued) => issued,
+        Err(problem) => return Ok((user, problem).into_response()),
+    };
     let resource = PasswordToken::new(&by.tenant, issued.token.expose(), &issued.claims);
     let location = [(header::LOCATION, resource.links[0].href.clone())];
-    let about = Extension(AboutToken(issued.claims.jti));
+    let about = (user, Extension(AboutToken(issued.claims.jti)));
     Ok((StatusCode::CREATED, location, about, Json(&resource)).into_response())
 }
 
@@ -53,8 +62,7 @@ pub(super) async fn check(
 ) -> Result<Response, Problem> {
     let token = token_in(token)?;
     let claims = tenant.check(&caller, &token)?;
-    let about = Extension(AboutToken(claims.jti));
-    Ok((about, Json(PasswordToken::new(&tenant, &token, &claims))).into_response())
+    Ok((about(&claims), Json(PasswordToken::new(&tenant, &token, &claims))).into_response())
 }
 
 /// `DELETE /password-tokens/{token}`
@@ -63,7 +71,12 @@ pub(super) async fn delete(
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let claims = tenant.revoke(&token_in(token)?).await?;
-    Ok((StatusCode::NO_CONTENT, Extension(AboutToken(claims.jti))).into_response())
+    Ok((StatusCode::NO_CONTENT, about(&claims)).into_response())
+}
+
+/// What the log and the audit trail need to know of an answer about a token.
+pub(super) fn about(claims: &Claims) -> (Extension<AboutToken>, Extension<AboutUser>) {
+    (Extension(AboutToken(claims.jti)), Extension(AboutUser::new(&claims.sub)))
 }
 
 /// The token of a request that has nothing but a token. Anything else needs a caller.
@@ -78,8 +91,9 @@ pub(super) fn disowned_token(body: Result<JsonBody, Problem>) -> Result<Secret, 
 
 /// `POST /revocations` by the holder of a token.
 pub(super) async fn disown(service: &ResetService, token: &Secret) -> Result<Response, Problem> {
-    let applied = service.disown(token.expose()).await?;
-    Ok(revoked("token", &applied))
+    let (applied, tenant) = service.disown(token.expose()).await?;
+    let tenant = tenant.map(|it| Extension(AboutTenant(it.policy().tenant.to_string())));
+    Ok((tenant, revoked("token", &applied)).into_response())
 }
 
 /// `POST /revocations`
@@ -104,8 +118,12 @@ pub(super) async fn revoke(
         }
     };
     let revocation = members.finish(revocation)?;
-    let applied = tenant.apply(&revocation).await?;
-    Ok(revoked(kind(&revocation), &applied))
+    let user = match &revocation {
+        Revocation::User(user, _) => Some(Extension(AboutUser::new(user.as_str()))),
+        Revocation::Token(_) | Revocation::TokenId(_) | Revocation::Everything(_) => None,
+    };
+    let applied = tenant.apply(&revocation).await.map_err(Problem::from);
+    Ok((user, applied.map(|applied| revoked(kind(&revocation), &applied))).into_response())
 }
 
 fn revoked(kind: &'static str, applied: &Applied) -> Response {

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use super::audited::KnownCaller;
 use super::limit::Gate;
 use super::problem::{Problem, ProblemKind};
 use super::source::Source;
@@ -54,6 +55,9 @@ pub(super) async fn require(
         Err(problem) => return problem.into_response(),
     };
     let called_by = CalledBy { caller: caller.name.clone(), tenant };
+    if let Some(known) = request.extensions().get::<KnownCaller>() {
+        known.is(&called_by);
+    }
     let admitted = gate.rules().admit_caller(caller.tenant.as_str(), &caller.name);
     let mut response = if let Err(problem) = admitted {
         problem.into_response()

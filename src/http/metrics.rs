@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 use resetd_verify::Timestamp;
 
 use super::problem::{Problem, ProblemKind};
+use crate::audit::Audit;
 use crate::domain::keyring::KeyState;
 use crate::journal::Health;
 use crate::key_admin::{KeyHealth, RunningKeys};
@@ -29,6 +30,7 @@ pub(super) async fn metrics(State(keys): State<RunningKeys>) -> Result<Response,
     let mut registry = Registry::with_prefix("resetd");
     register(&mut registry, &keys.health());
     register_tokens(&mut registry, keys.service());
+    register_audit(&mut registry, keys.audit());
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::new(ProblemKind::Internal))?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -81,6 +83,15 @@ fn register_tokens(registry: &mut Registry, service: &ResetService) {
     registry.register("remembered_limit", help, alone(capacity));
     let failing = alone(u64::from(journal != Health::Well));
     registry.register("journal_failing", "1 if the journal is full or failed", failing);
+}
+
+fn register_audit(registry: &mut Registry, audit: &Audit) {
+    let lost = Counter::<u64>::default();
+    lost.inc_by(audit.lost());
+    let help = "Events that the audit trail does not have, since the start";
+    registry.register("audit_lost", help, lost);
+    let failing = gauges(vec![(Vec::new(), u64::from(audit.is_failing()))]);
+    registry.register("audit_failing", "1 if the audit trail loses events", failing);
 }
 
 fn tenant(health: &KeyHealth) -> (&'static str, String) {

@@ -1,5 +1,5 @@
-//! Around every request: an id, one line in the log, and the headers that every answer has. This is
-//! the one place that logs a refusal.
+//! Around every request: an id, one line in the log and one in the audit trail, and the headers that
+//! every answer has. This is the one place that logs a refusal.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -13,9 +13,11 @@ use axum::response::{IntoResponse, Response};
 use data_encoding::BASE32_NOPAD;
 use resetd_verify::TokenId;
 
+use super::audited::Pending;
 use super::caller::CalledBy;
 use super::limit;
 use super::problem::{Problem, ProblemKind, Reported};
+use crate::audit::{Audit, OK};
 use crate::random::Random;
 use crate::service::Error;
 
@@ -40,6 +42,55 @@ pub(super) fn request_id() -> Option<String> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AboutToken(pub(super) TokenId);
 
+/// What is made of every request, and where its line goes.
+#[derive(Clone, Debug)]
+pub(super) struct Observer {
+    random: Arc<Random>,
+    audit: Audit,
+}
+
+impl Observer {
+    pub(super) fn new(audit: Audit) -> Self {
+        Self { random: Arc::new(Random::new()), audit }
+    }
+}
+
+/// What is known of a request when it is answered: for the log and for the audit trail.
+#[derive(Debug)]
+pub(super) struct Facts<'r> {
+    pub(super) caller: Option<&'r str>,
+    pub(super) tenant: Option<&'r str>,
+    /// [`OK`], or the code of the problem.
+    pub(super) code: &'static str,
+    pub(super) jti: Option<String>,
+    pub(super) reason: Option<String>,
+    /// Whether somebody had done with the token that was presented.
+    pub(super) is_reuse: bool,
+}
+
+impl<'r> Facts<'r> {
+    fn of(response: &'r Response) -> Self {
+        let extensions = response.extensions();
+        let refusal = extensions.get::<Reported>();
+        let cause = refusal.and_then(|refusal| refusal.cause.as_deref());
+        let error = cause.and_then(|cause| cause.downcast_ref::<Error>());
+        let jti = extensions.get::<AboutToken>().map(|about| about.0);
+        let called_by = extensions.get::<CalledBy>();
+        Self {
+            caller: called_by.map(|by| by.caller.as_str()),
+            tenant: called_by.map(|by| by.tenant.policy().tenant.as_str()),
+            code: refusal.map_or(OK, |refusal| refusal.code),
+            jti: jti.or_else(|| error.and_then(Error::token_id)).map(|jti| jti.to_string()),
+            reason: cause.map(ToString::to_string),
+            is_reuse: error.is_some_and(Error::is_reuse),
+        }
+    }
+
+    pub(super) fn is_ok(&self) -> bool {
+        self.code == OK
+    }
+}
+
 /// Always our own: a header from outside never becomes a header or a line in the log.
 fn new_request_id(random: &Random) -> String {
     let bytes: [u8; 10] = random.bytes().unwrap_or_default();
@@ -47,18 +98,20 @@ fn new_request_id(random: &Random) -> String {
 }
 
 pub(super) async fn observe(
-    State(random): State<Arc<Random>>,
-    request: Request,
+    State(observer): State<Observer>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
-    let id = new_request_id(&random);
+    let id = new_request_id(&observer.random);
     let method = request.method().clone();
     // The route's pattern, never the path: a path may hold a token.
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "-".to_owned(), |path| path.as_str().to_owned());
+    let extensions = request.extensions_mut();
+    let pending = Pending::new(&observer.audit, &method, &route, &id, extensions);
     let answer = limit::TOLD.scope(RefCell::default(), async {
         let mut response = next.run(request).await;
         limit::add_headers(response.headers_mut());
@@ -66,24 +119,21 @@ pub(super) async fn observe(
     });
     let mut response = REQUEST_ID.scope(id.clone(), answer).await;
     add_headers(response.headers_mut(), &id);
-    log(&response, &id, method.as_str(), &route, started);
+    let facts = Facts::of(&response);
+    log(&response, &facts, &id, method.as_str(), &route, started);
+    pending.answered(&facts, response.extensions());
     response
 }
 
-fn log(response: &Response, id: &str, method: &str, route: &str, started: Instant) {
-    let extensions = response.extensions();
-    let refusal = extensions.get::<Reported>();
-    let cause = refusal.and_then(|refusal| refusal.cause.as_deref());
-    let jti = extensions
-        .get::<AboutToken>()
-        .map(|about| about.0)
-        .or_else(|| cause.and_then(|cause| cause.downcast_ref()).and_then(Error::token_id))
-        .map(|jti| jti.to_string());
-    let called_by = extensions.get::<CalledBy>();
-    let caller = called_by.map(|by| by.caller.as_str());
-    let tenant = called_by.map(|by| by.tenant.policy().tenant.as_str());
-    let code = refusal.map_or("ok", |refusal| refusal.code);
-    let reason = cause.map(ToString::to_string);
+fn log(
+    response: &Response,
+    facts: &Facts<'_>,
+    id: &str,
+    method: &str,
+    route: &str,
+    started: Instant,
+) {
+    let Facts { caller, tenant, code, jti, reason, .. } = facts;
     let status = response.status().as_u16();
     let duration_ms = started.elapsed().as_secs_f64() * 1000.0;
     macro_rules! line {

@@ -9,7 +9,8 @@ use resetd_verify::json::Value;
 use resetd_verify::{Claims, TokenId};
 use serde::Serialize;
 
-use super::api::{Link, TOKEN, secret};
+use super::api::{Link, TOKEN, about, secret};
+use super::audited::AskedToHold;
 use super::body::{JsonBody, Members, text};
 use super::caller::CalledBy;
 use super::idempotency::IdempotencyKey;
@@ -29,13 +30,12 @@ pub(super) async fn redeem(
 ) -> Result<Response, Problem> {
     let attempt = key.attempt(&by, &body);
     let request = read_request(&body)?;
-    let redemption = by
-        .tenant
-        .redeem(&by.caller, &request, attempt)
-        .await
-        .map_err(|error| Problem::from(error).on_redeeming())?;
-    let about = Extension(AboutToken(redemption.claims.jti));
-    Ok((StatusCode::CREATED, about, Json(Resource::new(&by.tenant, redemption))).into_response())
+    let redeemed = by.tenant.redeem(&by.caller, &request, attempt).await;
+    let answer = redeemed
+        .map_err(|error| Problem::from(error).on_redeeming())
+        .map(|it| (StatusCode::CREATED, about(&it.claims), Json(Resource::new(&by.tenant, it))));
+    let asked = request.hold.map(|_| Extension(AskedToHold));
+    Ok((asked, answer).into_response())
 }
 
 /// `POST /redemptions/{id}/commit`

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use resetd_verify::Timestamp;
 
 use super::{KeyAdminError, KeyFolder};
+use crate::audit::Audit;
 use crate::clock::Clock;
 use crate::domain::keyring::{KeyState, Keyring};
 use crate::domain::policy::TenantName;
@@ -26,6 +27,7 @@ pub struct RunningKeys(Arc<Inner>);
 struct Inner {
     service: ResetService,
     clock: Arc<dyn Clock>,
+    audit: Audit,
     folders: Vec<Watched>,
 }
 
@@ -91,10 +93,11 @@ impl KeyFolder {
 }
 
 impl RunningKeys {
-    /// Begins to watch folders whose keys the service has taken.
+    /// Begins to watch folders whose keys the service has taken. The audit trail learns of changes.
     pub fn new(
         service: ResetService,
         clock: Arc<dyn Clock>,
+        audit: Audit,
         folders: Vec<(KeyFolder, Fingerprint)>,
     ) -> Self {
         let watched = |(folder, fingerprint)| {
@@ -102,7 +105,7 @@ impl RunningKeys {
             Watched { folder, seen: Mutex::new(seen) }
         };
         let folders = folders.into_iter().map(watched).collect();
-        Self(Arc::new(Inner { service, clock, folders }))
+        Self(Arc::new(Inner { service, clock, audit, folders }))
     }
 
     /// The service that uses the keys.
@@ -113,6 +116,11 @@ impl RunningKeys {
     /// The time.
     pub fn now(&self) -> Timestamp {
         self.0.clock.now()
+    }
+
+    /// The audit trail.
+    pub fn audit(&self) -> &Audit {
+        &self.0.audit
     }
 
     /// The folder of a tenant.
@@ -129,7 +137,7 @@ impl RunningKeys {
     /// any more, changes nothing: it is tried again until it can be.
     pub fn reload(&self) {
         for watched in &self.0.folders {
-            watched.reload(&self.0.service, self.now());
+            watched.reload(&self.0, self.now());
         }
     }
 
@@ -137,7 +145,7 @@ impl RunningKeys {
     /// one that gets the folder's lock does it; the others find it done.
     pub fn rotate_due(&self) {
         for watched in &self.0.folders {
-            watched.rotate_due(&self.0.service, self.now());
+            watched.rotate_due(&self.0, self.now());
         }
     }
 
@@ -152,7 +160,7 @@ impl Watched {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reload(&self, service: &ResetService, now: Timestamp) {
+    fn reload(&self, Inner { service, audit, .. }: &Inner, now: Timestamp) {
         // Held to the end: of two at once, the one that read first must not come last.
         let mut seen = self.seen();
         let fingerprint = self.folder.keystore().fingerprint().ok();
@@ -164,8 +172,9 @@ impl Watched {
             Ok(()) => {
                 seen.fingerprint = fingerprint;
                 seen.faults.clear();
-                let name = self.folder.tenant().as_str();
-                match tenant.active_key() {
+                let (name, active) = (self.folder.tenant().as_str(), tenant.active_key());
+                audit.keys_changed(self.folder.tenant(), active.as_ref().ok().map(|key| key.kid()));
+                match active {
                     Ok(_) => tracing::info!(tenant = name, "the keys changed and are in use"),
                     Err(error) => {
                         tracing::error!(tenant = name, %error, "the keys changed and are in use");
@@ -208,8 +217,8 @@ impl Watched {
         }
     }
 
-    fn rotate_due(&self, service: &ResetService, now: Timestamp) {
-        let Some(tenant) = service.tenant(self.folder.tenant()) else { return };
+    fn rotate_due(&self, running: &Inner, now: Timestamp) {
+        let Some(tenant) = running.service.tenant(self.folder.tenant()) else { return };
         let keyring = tenant.keyring();
         let due = rotation::due(&keyring, self.folder.rules(), now);
         if self.seen().waits(now) || matches!(due, Ok(None)) {
@@ -217,7 +226,7 @@ impl Watched {
         }
         let tenant = self.folder.tenant().as_str();
         match self.rotate(now) {
-            Ok(()) => self.reload(service, now),
+            Ok(()) => self.reload(running, now),
             Err(error) => {
                 self.seen().failed(now);
                 tracing::error!(tenant, %error, "the keys should rotate and cannot");

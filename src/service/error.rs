@@ -137,6 +137,8 @@ pub enum TokenError {
         jti: TokenId,
         /// Seconds after which it may be live again.
         retry_after: u64,
+        /// Whether by somebody else than who presents it.
+        by_another: bool,
     },
     /// It was issued before this process started, so whether it was spent is not known.
     #[error("the token {jti} was issued before this process started")]
@@ -147,14 +149,22 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The refusal of a token that verifies.
-    pub(super) fn refused(refusal: Refusal, claims: &Claims, now: Timestamp) -> Self {
+    /// The refusal of a token that verifies. `is_reuse` says whether it is presented by somebody who
+    /// should not have it.
+    pub(super) fn refused(
+        refusal: Refusal,
+        claims: &Claims,
+        now: Timestamp,
+        is_reuse: bool,
+    ) -> Self {
         let jti = claims.jti;
         match refusal {
             Refusal::Used => Self::Used { jti },
             Refusal::Revoked => Self::Revoked { jti },
             // A hold whose end is being written may be over, and is still not live.
-            Refusal::Held { end, .. } => Self::Held { jti, retry_after: end.since(now).max(1) },
+            Refusal::Held { end, .. } => {
+                Self::Held { jti, retry_after: end.since(now).max(1), by_another: is_reuse }
+            }
             Refusal::PredatesStart => Self::PredatesStart { jti },
             Refusal::Expired(exp) => Self::Expired { exp },
         }
@@ -173,6 +183,12 @@ impl TokenError {
 }
 
 impl Error {
+    /// Whether somebody has done with the token already: it is spent, or held for another caller.
+    pub fn is_reuse(&self) -> bool {
+        let Self::Token(error) = self else { return false };
+        matches!(error, TokenError::Used { .. } | TokenError::Held { by_another: true, .. })
+    }
+
     /// The token, where it is known.
     pub fn token_id(&self) -> Option<TokenId> {
         match self {

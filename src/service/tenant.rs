@@ -351,7 +351,7 @@ impl Tenant {
                 "a token was presented that somebody has done with"
             );
         }
-        TokenError::refused(refusal, claims, now)
+        TokenError::refused(refusal, claims, now, reuse.is_some())
     }
 
     fn now(&self) -> Timestamp {
@@ -380,7 +380,7 @@ impl Tenant {
         let kill = || shared.revocations.revoke(policy, &claims, now);
         match self.until_settled(claims.jti, now, kill).await? {
             Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims, now).into()),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims, now, false).into()),
         }
     }
 

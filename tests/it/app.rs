@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::BodyExt as _;
+use resetd::audit::{Audit, Sink};
 use resetd::clock::{Clock as _, ManualClock};
 use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::policy::{Lifetime, Policy, TenantName};
@@ -45,6 +46,7 @@ pub(crate) struct Options {
     /// Where the caller that may do everything may call from.
     pub(crate) networks: Vec<ipnet::IpNet>,
     pub(crate) salt: [u8; 16],
+    pub(crate) audit: Sink,
 }
 
 impl Default for Options {
@@ -75,6 +77,7 @@ impl Default for Options {
             },
             networks: Vec::new(),
             salt: [0; 16],
+            audit: Sink::Off,
         }
     }
 }
@@ -162,7 +165,8 @@ impl TestApp {
             jwks_max_age: options.jwks_max_age,
         })
         .unwrap();
-        let running = RunningKeys::new(service.clone(), clock.clone(), folders);
+        let audit = Audit::start(options.audit, clock.clone());
+        let running = RunningKeys::new(service.clone(), clock.clone(), audit, folders);
         let limits =
             Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
         let gate = Gate::new(options.rates);

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-use resetd::config::{Config, ConfigError, DEFAULTS, Layers, LogFormat};
+use resetd::config::{AuditSink, Config, ConfigError, DEFAULTS, Layers, LogFormat};
 use resetd::domain::caller::{KeyHash, Scope, api_key};
 use resetd::domain::policy::Lifetime;
 use resetd::domain::time::to_rfc3339;
@@ -20,7 +20,11 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 32] = [
+const SETTINGS: [(&str, &str); 36] = [
+    ("audit.directory", r#""audit""#),
+    ("audit.keep_files", "0"),
+    ("audit.rotate_bytes", "67108864"),
+    ("audit.sink", r#""off""#),
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
@@ -118,6 +122,9 @@ fn the_documented_defaults_are_in_force() {
     assert_eq!(config.keys.passphrases, None);
     assert_eq!(config.state.directory, Path::new("state"));
     assert_eq!(config.state.capacity, 1_000_000);
+    assert_eq!(config.audit.sink, AuditSink::Off);
+    assert_eq!(config.audit.directory, Path::new("audit"));
+    assert_eq!((config.audit.rotate_bytes, config.audit.keep_files), (67_108_864, 0));
     assert!(config.callers.is_empty());
 }
 
@@ -262,14 +269,14 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 41] = [
+const MISTAKES: [(&str, &str); 45] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `limits`, `log`, `token`, `keys`, `state`, `tenants`, `callers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `limits`, `log`, `token`, `keys`, `state`, `audit`, `tenants`, `callers`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -347,6 +354,16 @@ const MISTAKES: [(&str, &str); 41] = [
         "[state]\ndurability = \"hope\"\n",
         "2: state.durability: wanted \"journal\" or \"guard\", found \"hope\"",
     ),
+    (
+        "[audit]\nsink = \"syslog\"\n",
+        "2: audit.sink: wanted \"file\", \"stdout\" or \"off\", found \"syslog\"",
+    ),
+    ("[audit]\ndirectory = \"\"\n", "2: audit.directory: wanted a folder, found nothing"),
+    (
+        "[audit]\nrotate_bytes = 1000\n",
+        "2: audit.rotate_bytes: wanted 65536 to 1099511627776, found 1000",
+    ),
+    ("[audit]\nkeep_files = 1000001\n", "2: audit.keep_files: wanted 0 to 1000000, found 1000001"),
     (
         "[token]\naudience = \"\"\n",
         "2: token.audience: wanted 1 to 256 bytes without control characters",

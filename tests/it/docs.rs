@@ -116,6 +116,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "ARCHITECTURE.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
+        "docs/audit.md",
         "docs/journal.md",
         "docs/keys.md",
         "docs/single-use.md",

@@ -4,13 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 13] = [
+const TABLE: [(&str, &[&str]); 14] = [
     ("main", &["cli"]),
-    ("cli", &["serve", "key_admin", "config", "keystore", "domain", "clock", "random"]),
+    ("cli", &["serve", "audit", "key_admin", "config", "keystore", "domain", "clock", "random"]),
     (
         "serve",
         &[
             "http",
+            "audit",
             "key_admin",
             "service",
             "revocation",
@@ -22,11 +23,12 @@ const TABLE: [(&str, &[&str]); 13] = [
             "random",
         ],
     ),
-    ("http", &["key_admin", "service", "journal", "domain", "random"]),
-    ("key_admin", &["service", "keystore", "domain", "clock"]),
+    ("http", &["audit", "key_admin", "service", "journal", "domain", "random"]),
+    ("key_admin", &["audit", "service", "keystore", "domain", "clock"]),
     ("service", &["revocation", "journal", "domain", "clock", "random"]),
     ("keystore", &["domain"]),
     ("revocation", &["journal", "domain"]),
+    ("audit", &["domain", "clock"]),
     ("journal", &[]),
     ("config", &["domain"]),
     ("domain", &[]),
