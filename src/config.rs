@@ -5,13 +5,16 @@ mod callers;
 mod check;
 mod keys;
 mod layers;
+mod listen;
 mod raw;
 mod tenants;
+mod tls;
 
 use std::fs;
 use std::io::{self, Read as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,7 +26,9 @@ use crate::domain::caller::{Callers, Scope, without_api_keys};
 
 pub use keys::Keys;
 pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES};
+pub use listen::Listen;
 pub use tenants::{Tenant, TenantKeys};
+pub use tls::Tls;
 
 use check::Check;
 use tenants::{find_tenant, issuer_below};
@@ -36,6 +41,8 @@ pub const DEFAULTS: &str = include_str!("../config.toml");
 pub struct Config {
     /// The listener and its limits.
     pub server: Server,
+    /// The certificate, if TLS is spoken on the addresses listened on.
+    pub tls: Option<Tls>,
     /// How often something may be asked.
     pub limits: Limits,
     /// Logs.
@@ -56,12 +63,16 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Server {
     /// Where to listen.
-    pub listen: SocketAddr,
+    pub listen: Listen,
     /// Where key management and metrics are answered, if not there.
-    pub admin_listen: Option<SocketAddr>,
+    pub admin_listen: Option<Listen>,
+    /// Who may use Unix sockets, as permissions of a file.
+    pub socket_mode: u32,
+    /// Whether plain HTTP is spoken where others than this machine can reach it.
+    pub allow_plain_http: bool,
     /// Connections at once.
     pub max_connections: usize,
-    /// Time for all headers, and the longest idle time.
+    /// Time for a TLS handshake, time for all headers, and the longest idle time.
     pub header_timeout: Duration,
     /// Time for the whole body.
     pub body_timeout: Duration,
@@ -202,11 +213,6 @@ fn suggestion(nearest: Option<&str>) -> String {
     nearest.map(|name| format!("; did you mean {name}?")).unwrap_or_default()
 }
 
-/// The issuer where none is configured: the loopback address listened on.
-pub fn address_as_issuer(address: SocketAddr) -> String {
-    format!("http://{address}")
-}
-
 impl Config {
     /// Puts the layers together and checks the whole.
     ///
@@ -216,11 +222,13 @@ impl Config {
         let raw = layers.read()?;
         let check = Check { layers };
         let (server, limits, log) = (check.server(&raw)?, check.limits(&raw)?, check.log(&raw)?);
-        let keys = check.keys(&raw)?;
-        let tenants = check.tenants(&raw, server.listen, &keys)?;
+        let (tls, keys) = (check.tls(&raw, &server)?, check.keys(&raw)?);
+        // The issuer where none is configured: the loopback address listened on.
+        let url = server.listen.url(tls.is_some());
+        let tenants = check.tenants(&raw, &server.listen, &url, &keys)?;
         let (state, audit) = (check.state(&raw)?, check.audit(&raw)?);
         let callers = check.callers(&raw, &tenants)?;
-        Ok(Self { server, limits, log, tenants, keys, state, audit, callers })
+        Ok(Self { server, tls, limits, log, tenants, keys, state, audit, callers })
     }
 
     /// The tenant that `[token]` and `[keys]` describe.
@@ -239,9 +247,9 @@ impl Config {
     /// The same with the address really listened on, which port 0 leaves open. An issuer that
     /// follows from it is only known then.
     #[must_use]
-    pub fn listening_on(mut self, address: SocketAddr) -> Self {
+    pub fn listening_on(mut self, listen: &Listen) -> Self {
         if self.default_tenant().issuer_is_derived {
-            let base = address_as_issuer(address);
+            let base = listen.url(self.tls.is_some());
             for tenant in self.tenants.iter_mut().filter(|tenant| tenant.issuer_is_derived) {
                 tenant.policy.issuer = issuer_below(&base, &tenant.policy.tenant);
             }
@@ -288,6 +296,24 @@ pub fn parse_scopes<'s>(names: impl Iterator<Item = &'s str>) -> Result<Vec<Scop
 /// What the system said, or that the file is too long.
 pub fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
     read_text_of(fs::File::open(path)?)
+}
+
+/// The same of a file that only its owner may use, for what is described by `what`. What is looked at
+/// is what is read, even if somebody swaps the file in between.
+///
+/// # Errors
+/// What the system said, or who else may use the file.
+pub fn read_private_text(path: &Path, what: &str) -> Result<Zeroizing<String>, String> {
+    let failed = |error| format!("{}: {error}", path.display());
+    let file = fs::File::open(path).map_err(failed)?;
+    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "{0}: has mode {mode:04o}, wanted 0600 or 0400: only its owner may use {what}; mend it: chmod 600 {0}",
+            path.display()
+        ));
+    }
+    read_text_of(file).map_err(failed)
 }
 
 fn read_text_of(file: fs::File) -> io::Result<Zeroizing<String>> {

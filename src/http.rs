@@ -18,7 +18,7 @@ mod source;
 mod well_known;
 
 pub use limit::{Gate, Rates};
-pub use observe::ON_EVERY_ANSWER;
+pub use observe::{ON_EVERY_ANSWER, only_over_tls};
 pub use problem::{ProblemKind, REGISTRY};
 pub use source::Source;
 

@@ -6,6 +6,7 @@
 //! - [`cli`]: the commands, one file each, and what they print.
 //! - [`serve`]: wires a configuration into a running server: keys, service, listener, shutdown.
 //! - [`http`]: the route table, requests into values and values into answers.
+//! - [`tls`]: the certificate that is shown to clients, exchanged while the server runs.
 //! - [`service`]: the story of each operation: issue, check, redeem, revoke.
 //! - [`key_admin`]: what is done with keys: look, plan, carry out; reload and rotate.
 //! - [`keystore`]: the folder of private keys.
@@ -30,3 +31,4 @@ pub mod random;
 pub mod revocation;
 pub mod serve;
 pub mod service;
+pub mod tls;

@@ -1,7 +1,9 @@
 //! Wires a configuration into a running server. The only place that builds the parts.
 
+mod activity;
 mod connection;
 mod housekeeping;
+mod listener;
 
 use std::future::Future;
 use std::io;
@@ -9,34 +11,40 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use axum::{Extension, Router};
 use resetd_verify::{KeyId, Timestamp};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
 use crate::audit::{Audit, AuditError, Rotation, Sink, Trail};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, AuditSink, Config, Durability, Tenant as TenantConfig};
+use crate::config::{self, AuditSink, Config, Durability, Listen, Server, Tenant as TenantConfig};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
-use crate::http::{Door, Gate, Limits, Rates, router};
+use crate::http::{Door, Gate, Limits, Rates, only_over_tls, router};
 use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
 use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
 use crate::service::{Error, Parts, ResetService, TenantParts};
+use crate::tls::{RunningTls, TlsError};
+use connection::{Behind, Handshakes};
 use housekeeping::keep_house;
+use listener::Listener;
 
 /// What a start did that its user should know.
 #[derive(Debug)]
 pub struct Started {
-    /// The address listened on.
-    pub address: SocketAddr,
-    /// The address on which keys are managed and metrics are read, if it is another.
-    pub admin_address: Option<SocketAddr>,
+    /// What is listened on.
+    pub listen: Listen,
+    /// Where keys are managed and metrics are read, if that is elsewhere.
+    pub admin_listen: Option<Listen>,
+    /// Whether TLS is spoken on addresses.
+    pub has_tls: bool,
     /// The first key of each tenant for which it was made now, and the folder it is in.
     pub first_keys: Vec<(KeyId, PathBuf)>,
     /// The key of the one-run caller, if no caller is configured.
@@ -57,6 +65,18 @@ pub enum ServeError {
         #[source]
         error: io::Error,
     },
+    /// The Unix socket cannot be listened on.
+    #[error("cannot listen on unix:{path}: {error}")]
+    ListenOnSocket {
+        /// Where it would be.
+        path: PathBuf,
+        /// What the system said, or what is there.
+        #[source]
+        error: io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The keys cannot be used.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -97,19 +117,15 @@ pub async fn serve(
     started: impl FnOnce(&Started),
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    let address = config.server.listen;
-    let mut addresses = [Some(address), config.server.admin_listen].into_iter().flatten();
-    let open = addresses.find(|address| !address.ip().is_loopback());
-    if let Some(address) = open.filter(|_| config.callers.is_empty()) {
-        return Err(ServeError::NoCallers { address });
-    }
-    let (listener, address) = listen(address).await?;
-    let admin = match config.server.admin_listen {
+    require_callers(&config)?;
+    let tls = config.tls.clone().map(RunningTls::open).transpose()?;
+    let (listener, listen) = bind(&config.server.listen, &config.server).await?;
+    let admin = match &config.server.admin_listen {
         None => None,
-        Some(address) => Some(listen(address).await?),
+        Some(listen) => Some(bind(listen, &config.server).await?),
     };
 
-    let config = config.listening_on(address);
+    let config = config.listening_on(&listen);
     let sink = audit_sink(&config.audit)?;
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
@@ -127,7 +143,7 @@ pub async fn serve(
         ready => ready?,
     }
     let audit = start_audit(sink, &clock);
-    let keys = RunningKeys::new(service, clock, audit.clone(), folders);
+    let keys = RunningKeys::new(service, Arc::clone(&clock), audit.clone(), folders);
 
     let limits = Limits {
         max_body_bytes: config.server.max_body_bytes,
@@ -135,21 +151,26 @@ pub async fn serve(
     };
     let gate = Gate::new(rates(&config.limits));
     let (stop, stopping) = watch::channel(false);
-    let admin_address = admin.as_ref().map(|(_, address)| *address);
+    let admin_listen = admin.as_ref().map(|(_, listen)| listen.clone());
     let doors = match admin {
         None => vec![(listener, Door::Everybody)],
         Some((admin, _)) => vec![(listener, Door::Apps), (admin, Door::Admins)],
     };
-    let doors =
-        doors.into_iter().map(|(listener, door)| (listener, router(&keys, limits, &gate, door)));
+    let has_tls = tls.is_some();
+    let behind = |listener: &Listener, door| {
+        let app = router(&keys, limits, &gate, door);
+        behind(listener, door, app, tls.as_ref(), &config.server)
+    };
+    let doors = doors.into_iter().map(|(listener, door)| {
+        let behind = behind(&listener, door);
+        (listener, behind)
+    });
     let doors: Vec<_> = doors.collect();
-    let housekeeping = tokio::spawn(keep_house(keys));
-    started(&Started { address, admin_address, first_keys, one_run_api_key });
+    let housekeeping = tokio::spawn(keep_house(keys, tls, clock));
+    started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
     let accepting: Vec<JoinHandle<()>> = doors
         .into_iter()
-        .map(|(listener, app)| {
-            connection::accept(listener, app, config.server.clone(), stopping.clone())
-        })
+        .map(|(listener, behind)| connection::accept(listener, behind, stopping.clone()))
         .map(tokio::spawn)
         .collect();
     shutdown.await;
@@ -198,11 +219,52 @@ fn start_audit(sink: Sink, clock: &Arc<dyn Clock>) -> Audit {
     audit
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let failed = |error| ServeError::Listen { address, error };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
-    let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
+/// A key that is made up for one run is for this machine alone.
+fn require_callers(config: &Config) -> Result<(), ServeError> {
+    let listeners = [Some(&config.server.listen), config.server.admin_listen.as_ref()];
+    let mut open = listeners.into_iter().flatten().filter(|listen| !listen.is_local());
+    match open.find_map(Listen::address) {
+        Some(address) if config.callers.is_empty() => Err(ServeError::NoCallers { address }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn bind(listen: &Listen, server: &Server) -> Result<(Listener, Listen), ServeError> {
+    let listener = Listener::bind(listen, server.socket_mode).await?;
+    // It is known what was asked for; what came of port 0 is asked of the system.
+    let place = listener.place().unwrap_or_else(|_| listen.clone());
+    Ok((listener, place))
+}
+
+/// On a Unix socket plain HTTP is spoken, on an address TLS if there is a certificate.
+fn behind(
+    listener: &Listener,
+    door: Door,
+    app: Router,
+    tls: Option<&RunningTls>,
+    limits: &Server,
+) -> Behind {
+    let limits = Arc::new(limits.clone());
+    let Some(tls) = tls else {
+        return Behind { app, tls: None, limits };
+    };
+    // Wherever health and metrics are asked for, they tell of the certificate.
+    let app = app.layer(Extension(tls.clone()));
+    match listener {
+        Listener::Socket(..) => Behind { app, tls: None, limits },
+        Listener::Address(_) => {
+            Behind { app: only_over_tls(app), tls: Some(handshakes(tls.clone(), door)), limits }
+        }
+    }
+}
+
+fn handshakes(tls: RunningTls, door: Door) -> Handshakes {
+    Box::new(move || {
+        TlsAcceptor::from(match door {
+            Door::Apps | Door::Everybody => tls.for_apps(),
+            Door::Admins => tls.for_admins(),
+        })
+    })
 }
 
 /// What was spent and revoked, and a clock that is not behind it.

@@ -8,6 +8,7 @@ use super::output::{Output, facts, rows};
 use super::{Outcome, Settings};
 use crate::config::Config;
 use crate::domain::caller::without_api_keys;
+use crate::tls::RunningTls;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -19,12 +20,16 @@ pub(super) enum Command {
 
 pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Result<Outcome> {
     let layers = settings.layers(&[])?;
-    Config::from_layers(&layers)?;
+    let config = Config::from_layers(&layers)?;
     match command {
-        Command::Check => output.print(&json!({ "valid": true }), || {
-            let file = settings.file.as_ref().map(|file| file.display().to_string());
-            facts([("valid", "yes".into()), ("file", file.unwrap_or_else(|| "none".into()))])
-        })?,
+        Command::Check => {
+            // What the server would stumble over only when it starts.
+            config.tls.map(RunningTls::open).transpose()?;
+            output.print(&json!({ "valid": true }), || {
+                let file = settings.file.as_ref().map(|file| file.display().to_string());
+                facts([("valid", "yes".into()), ("file", file.unwrap_or_else(|| "none".into()))])
+            })?;
+        }
         Command::Show => {
             let values: Vec<_> = layers
                 .values()

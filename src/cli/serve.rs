@@ -7,12 +7,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::progress::Reading;
 use super::{Outcome, Settings};
-use crate::config::{AuditSink, Log, LogFormat};
+use crate::config::{AuditSink, Listen, Log, LogFormat};
 use crate::serve::{Started, serve};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Address and port to listen on; port 0 takes any free port
+    /// Address and port, or unix:PATH, to listen on; port 0 takes any free port
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
     /// Folder of private keys
@@ -85,7 +85,7 @@ fn start_log(log: Log) {
 
 /// Where the audit trail goes to standard output, nothing else may stand there.
 fn greet(started: &Started, to_stderr: bool) {
-    tracing::info!(address = %started.address, "listening");
+    tracing::info!(address = %started.listen, "listening");
     let banner = banner(started);
     // Nobody may be reading; that is no reason to stop.
     let _ = if to_stderr {
@@ -96,24 +96,33 @@ fn greet(started: &Started, to_stderr: bool) {
 }
 
 fn banner(started: &Started) -> String {
-    let url = format!("http://{}", started.address);
+    let url = started.listen.url(started.has_tls);
     let mut lines = vec![format!("resetd listens on {url}")];
-    if let Some(address) = started.admin_address {
-        lines.push(format!("keys are managed and metrics are read on http://{address}"));
+    if let Some(listen) = &started.admin_listen {
+        let url = listen.url(started.has_tls);
+        lines.push(format!("keys are managed and metrics are read on {url}"));
     }
     for (kid, folder) in &started.first_keys {
         lines.push(format!("made the first key {kid} in {}", folder.display()));
     }
     if let Some(key) = &started.one_run_api_key {
         let key = key.expose();
+        // The client commands do not speak to Unix sockets; curl does, and then wants some URL.
+        let (variables, curl) = match &started.listen {
+            Listen::Address(_) => (format!("RESETD_URL={url} "), format!("curl -s {url}")),
+            Listen::Socket(path) => {
+                let curl = format!("curl -s --unix-socket '{}' http://localhost", path.display());
+                (String::new(), curl)
+            }
+        };
         lines.push(format!(
             "no caller is configured, so this API key is good for this run only:
 
-  export RESETD_URL={url} RESETD_API_KEY={key}
+  export {variables}RESETD_API_KEY={key}
 
 make a token:
 
-  curl -s {url}/password-tokens -H 'Authorization: Bearer {key}' \\
+  {curl}/password-tokens -H 'Authorization: Bearer {key}' \\
     -H 'Content-Type: application/json' -d '{{\"username\": \"alice@example.com\"}}'"
         ));
     }

@@ -2,7 +2,6 @@
 //! refusal says what was wanted and what was found. Here are the listener, the log, the state and the
 //! audit trail; tenants, keys and callers have files of their own.
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -12,7 +11,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::raw::RawConfig;
 use super::{
-    Audit, AuditSink, ConfigError, Durability, Layers, Limits, Log, LogFormat, Server, State,
+    Audit, AuditSink, ConfigError, Durability, Layers, Limits, Listen, Log, LogFormat, Server,
+    State,
 };
 
 /// The highest rate that is counted.
@@ -65,8 +65,10 @@ impl Check<'_> {
     pub(super) fn server(&self, raw: &RawConfig) -> Result<Server, ConfigError> {
         let server = &raw.server;
         Ok(Server {
-            listen: self.address("server.listen", &server.listen)?,
+            listen: self.listen("server.listen", &server.listen)?,
             admin_listen: self.admin_listen(raw)?,
+            socket_mode: self.socket_mode(&server.socket_mode)?,
+            allow_plain_http: server.allow_plain_http,
             max_connections: self.size("server.max_connections", server.max_connections)?,
             header_timeout: self
                 .seconds("server.header_timeout_seconds", server.header_timeout_seconds)?,
@@ -81,29 +83,42 @@ impl Check<'_> {
         })
     }
 
-    fn address(&self, key: &str, text: &str) -> Result<SocketAddr, ConfigError> {
-        text.parse().or_else(|_| {
+    fn listen(&self, key: &str, text: &str) -> Result<Listen, ConfigError> {
+        let refuse = || {
             let problem = format!(
-                "wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", found {text:?}"
+                "wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket such as \"unix:/run/resetd/resetd.sock\", found {text:?}"
             );
             self.refuse(key, problem)
-        })
+        };
+        Listen::parse(text).map_or_else(refuse, Ok)
+    }
+
+    /// In octal, as `chmod` takes it. Bits beyond read and write mean nothing on a socket.
+    fn socket_mode(&self, text: &str) -> Result<u32, ConfigError> {
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o777 => Ok(mode),
+            _ => {
+                let problem = format!("wanted \"0600\" to \"0777\", found {text:?}");
+                self.refuse("server.socket_mode", problem)
+            }
+        }
     }
 
     /// Port 0 is another port each time, so only a named one can be taken twice.
-    fn admin_listen(&self, raw: &RawConfig) -> Result<Option<SocketAddr>, ConfigError> {
+    fn admin_listen(&self, raw: &RawConfig) -> Result<Option<Listen>, ConfigError> {
         let text = &raw.server.admin_listen;
         if text.is_empty() {
             return Ok(None);
         }
-        let address = self.address("server.admin_listen", text)?;
-        if address.port() != 0 && raw.server.listen.parse() == Ok(address) {
+        let listen = self.listen("server.admin_listen", text)?;
+        let is_any_port = listen.address().is_some_and(|address| address.port() == 0);
+        if !is_any_port && Listen::parse(&raw.server.listen).as_ref() == Some(&listen) {
             let problem = format!(
                 "wanted another address or port than server.listen, found {text:?} in both; leave it empty to have one listener for everything"
             );
             return self.refuse("server.admin_listen", problem);
         }
-        Ok(Some(address))
+        Ok(Some(listen))
     }
 
     pub(super) fn limits(&self, raw: &RawConfig) -> Result<Limits, ConfigError> {

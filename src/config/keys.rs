@@ -1,7 +1,5 @@
 //! How keys live: what holds for all tenants, and the bounds that keep a rotation from breaking links.
 
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use resetd_verify::Algorithm;
@@ -10,7 +8,7 @@ use super::check::Check;
 use super::layers::{Origin, PASSPHRASE_VARIABLE};
 use super::raw::{RawConfig, RawKeys, RawTenant};
 use super::tenants::TenantKeys;
-use super::{ConfigError, read_text_of};
+use super::{ConfigError, read_private_text};
 use crate::domain::keyring::MARGIN;
 use crate::domain::secret::Secret;
 
@@ -171,18 +169,8 @@ fn check_passphrase(passphrase: &Secret) -> Result<Option<Secret>, ConfigError> 
     Err(ConfigError::Invalid { origin, key, problem: problem.into() })
 }
 
-/// What is looked at is what is read, even if somebody swaps the file in between.
 fn read_passphrases(path: &Path) -> Result<Secret, String> {
-    let failed = |error| format!("{}: {error}", path.display());
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "{0}: has mode {mode:04o}, wanted 0600 or 0400: only its owner may use a passphrase; mend it: chmod 600 {0}",
-            path.display()
-        ));
-    }
-    let text = read_text_of(file).map_err(failed)?;
+    let text = read_private_text(path, "a passphrase")?;
     if text.trim().is_empty() {
         return Err(format!("{}: wanted a passphrase, found nothing", path.display()));
     }

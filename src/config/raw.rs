@@ -8,6 +8,7 @@ use serde::Deserialize;
 #[serde(deny_unknown_fields)]
 pub(super) struct RawConfig {
     pub(super) server: RawServer,
+    pub(super) tls: RawTls,
     pub(super) limits: RawLimits,
     pub(super) log: RawLog,
     pub(super) token: RawToken,
@@ -25,6 +26,8 @@ pub(super) struct RawConfig {
 pub(super) struct RawServer {
     pub(super) listen: String,
     pub(super) admin_listen: String,
+    pub(super) socket_mode: String,
+    pub(super) allow_plain_http: bool,
     pub(super) max_connections: u64,
     pub(super) header_timeout_seconds: u64,
     pub(super) body_timeout_seconds: u64,
@@ -32,6 +35,16 @@ pub(super) struct RawServer {
     pub(super) max_connection_seconds: u64,
     pub(super) max_body_bytes: u64,
     pub(super) shutdown_seconds: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+#[expect(clippy::struct_field_names, reason = "they are the names in the file")]
+pub(super) struct RawTls {
+    pub(super) certificate_file: String,
+    pub(super) key_file: String,
+    pub(super) client_ca_file: String,
+    pub(super) admin_client_ca_file: String,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,7 +1,6 @@
 //! Tenants: who each one is, and how its keys live. The first is the default one, which `[token]` and
 //! `[keys]` describe; each `[tenants.<name>]` adds one that says only what differs.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
@@ -10,7 +9,7 @@ use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
 use super::check::Check;
 use super::keys::{Keys, WrittenKeys};
 use super::raw::{RawConfig, RawTenant};
-use super::{ConfigError, address_as_issuer, is_loopback};
+use super::{ConfigError, Listen, is_loopback};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
 
 /// One tenant: its rules and its keys are its own.
@@ -63,10 +62,11 @@ impl Check<'_> {
     pub(super) fn tenants(
         &self,
         raw: &RawConfig,
-        listen: SocketAddr,
+        listen: &Listen,
+        url: &str,
         keys: &Keys,
     ) -> Result<Vec<Tenant>, ConfigError> {
-        let mut tenants = vec![self.default_tenant(raw, listen, keys)?];
+        let mut tenants = vec![self.default_tenant(raw, listen, url, keys)?];
         for name in raw.tenants.keys() {
             let tenant = self.tenant(name, raw, &tenants[0], keys)?;
             let issuer = &tenant.policy.issuer;
@@ -85,13 +85,14 @@ impl Check<'_> {
     fn default_tenant(
         &self,
         raw: &RawConfig,
-        listen: SocketAddr,
+        listen: &Listen,
+        url: &str,
         keys: &Keys,
     ) -> Result<Tenant, ConfigError> {
         let token = &raw.token;
         let policy = Policy {
             tenant: TenantName::default(),
-            issuer: self.default_issuer(&token.issuer, listen)?,
+            issuer: self.default_issuer(&token.issuer, listen, url)?,
             audience: self.audience("token.audience", &token.audience)?,
             lifetime: self.lifetime(raw)?,
             leeway: self.within("token.leeway_seconds", token.leeway_seconds, 0..=MAX_LEEWAY)?,
@@ -145,12 +146,17 @@ impl Check<'_> {
         self.refuse(key, "wanted 1 to 256 bytes without control characters")
     }
 
-    fn default_issuer(&self, issuer: &str, listen: SocketAddr) -> Result<String, ConfigError> {
+    fn default_issuer(
+        &self,
+        issuer: &str,
+        listen: &Listen,
+        url: &str,
+    ) -> Result<String, ConfigError> {
         if !issuer.is_empty() {
             return self.checked_issuer("token.issuer", issuer);
         }
-        if listen.ip().is_loopback() {
-            return Ok(address_as_issuer(listen));
+        if listen.is_local() && listen.address().is_some() {
+            return Ok(url.into());
         }
         let problem = format!(
             "must be set, since server.listen is {listen}, which is no loopback address: wanted the https URL under which others reach this service"

@@ -36,10 +36,24 @@ fn names_one_host(request: &Request) -> bool {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (Some(host), None) => Authority::try_from(host.as_bytes())
-            .is_ok_and(|host| !host.host().is_empty() && !host.as_str().contains('@')),
+            .is_ok_and(|host| is_host(&host) && !contradicts(request, &host)),
+        (None, _) if request.version() == Version::HTTP_2 => {
+            request.uri().authority().is_some_and(is_host)
+        }
         (None, _) => request.version() == Version::HTTP_10,
         (Some(_), Some(_)) => false,
     }
+}
+
+fn is_host(host: &Authority) -> bool {
+    !host.host().is_empty() && !host.as_str().contains('@')
+}
+
+/// HTTP/2 has the host in `:authority`, and may have it in Host as well (RFC 9113 §8.3.1). In HTTP/1 a
+/// host in the target goes over the header (RFC 9112 §3.2.2).
+fn contradicts(request: &Request, host: &Authority) -> bool {
+    let authority = request.uri().authority().filter(|_| request.version() == Version::HTTP_2);
+    authority.is_some_and(|authority| authority != host)
 }
 
 /// No transfer coding but `chunked`, once (RFC 9112 §6.1): two readers that unwrap a body differently

@@ -108,10 +108,9 @@ pub(super) async fn per_source(State(gate): State<Gate>, request: Request, next:
     }
 }
 
-/// Whoever has one address of an IPv6 network has 2^64 of them. A router without a listener has no
-/// addresses; all are one then.
+/// Whoever has one address of an IPv6 network has 2^64 of them.
 fn household(source: Option<Source>) -> IpAddr {
-    let address = source.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |Source(address)| address);
+    let Source(address) = source.unwrap_or(Source::UNKNOWN);
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         address @ IpAddr::V4(_) => address,

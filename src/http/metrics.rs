@@ -2,6 +2,7 @@
 //! nothing can be counted wrongly. Labels come from the configuration and the key folders, never from
 //! a request.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +19,7 @@ use crate::domain::keyring::KeyState;
 use crate::journal::Health;
 use crate::key_admin::{KeyHealth, RunningKeys};
 use crate::service::{Remembered, ResetService};
+use crate::tls::{RunningTls, TlsHealth};
 
 /// The most faulty files that are named; the rest is counted.
 const MAX_NAMED_FAULTS: usize = 16;
@@ -26,11 +28,17 @@ type Labels = Vec<(&'static str, String)>;
 type Gauges = Family<Labels, Gauge>;
 
 /// `GET /metrics`
-pub(super) async fn metrics(State(keys): State<RunningKeys>) -> Result<Response, Problem> {
+pub(super) async fn metrics(
+    State(keys): State<RunningKeys>,
+    tls: Option<Extension<RunningTls>>,
+) -> Result<Response, Problem> {
     let mut registry = Registry::with_prefix("resetd");
     register(&mut registry, &keys.health());
     register_tokens(&mut registry, keys.service());
     register_audit(&mut registry, keys.audit());
+    if let Some(Extension(tls)) = tls {
+        register_tls(&mut registry, tls.health());
+    }
     let mut text = String::new();
     encode(&mut text, &registry).map_err(|_| Problem::new(ProblemKind::Internal))?;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -75,7 +83,6 @@ fn register_tokens(registry: &mut Registry, service: &ResetService) {
     }
     let help = "Tokens presented that were spent, or are held for another caller";
     registry.register("token_reuses", help, reuses);
-    let alone = |value: u64| gauges(vec![(Vec::new(), value)]);
     let Remembered { count, capacity, journal } = service.remembered();
     let help = "Spent, revoked and replaced tokens that are remembered";
     registry.register("remembered", help, alone(count));
@@ -90,8 +97,23 @@ fn register_audit(registry: &mut Registry, audit: &Audit) {
     lost.inc_by(audit.lost());
     let help = "Events that the audit trail does not have, since the start";
     registry.register("audit_lost", help, lost);
-    let failing = gauges(vec![(Vec::new(), u64::from(audit.is_failing()))]);
+    let failing = alone(audit.is_failing().into());
     registry.register("audit_failing", "1 if the audit trail loses events", failing);
+}
+
+fn register_tls(registry: &mut Registry, health: TlsHealth) {
+    if let Some(expires) = health.expires {
+        let help = "When the certificate in use expires";
+        let expires = alone(expires.seconds());
+        registry.register_with_unit(
+            "tls_certificate_expiry_timestamp",
+            help,
+            Unit::Seconds,
+            expires,
+        );
+    }
+    let help = "1 if a changed certificate cannot be used";
+    registry.register("tls_reload_failing", help, alone(health.is_failing.into()));
 }
 
 fn tenant(health: &KeyHealth) -> (&'static str, String) {
@@ -112,6 +134,10 @@ fn by_file(health: &[KeyHealth]) -> Vec<(Labels, u64)> {
         named.map(|fault| (vec![tenant(it), ("file", fault.file.clone())], 1)).collect::<Vec<_>>()
     };
     health.iter().flat_map(of_tenant).collect()
+}
+
+fn alone(value: u64) -> Gauges {
+    gauges(vec![(Vec::new(), value)])
 }
 
 fn gauges(rows: Vec<(Labels, u64)>) -> Gauges {

@@ -6,9 +6,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Instant;
 
+use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, map_response};
 use axum::response::{IntoResponse, Response};
 use data_encoding::BASE32_NOPAD;
 use resetd_verify::TokenId;
@@ -27,6 +28,9 @@ pub const ON_EVERY_ANSWER: [(HeaderName, &str); 3] = [
     (header::REFERRER_POLICY, "no-referrer"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
 ];
+
+/// For how long a browser speaks nothing but TLS with a host that told it so: a year.
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 tokio::task_local! {
     /// The id of the request that this task answers.
@@ -169,6 +173,15 @@ fn add_headers(headers: &mut HeaderMap, id: &str) {
     if let Ok(id) = HeaderValue::from_str(id) {
         headers.insert(HeaderName::from_static("x-request-id"), id);
     }
+}
+
+/// Has every answer say that this host is to be reached over TLS only (RFC 6797). Over plain HTTP that
+/// would mean nothing.
+pub fn only_over_tls(router: Router) -> Router {
+    router.layer(map_response(async |mut response: Response| {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
+        response
+    }))
 }
 
 /// A fault of ours is answered like any other, and its text stays in the log.

@@ -1,7 +1,7 @@
 //! Where a request came from. What a client says of itself counts only if a proxy that is trusted
 //! passed it on.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use axum::extract::{Request, State};
 use axum::http::HeaderMap;
@@ -15,6 +15,11 @@ use super::limit::Gate;
 /// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source(pub IpAddr);
+
+impl Source {
+    /// Where there are no addresses, as on a Unix socket; all are one then.
+    pub const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+}
 
 /// Replaces the address of a trusted proxy by the one that it speaks for.
 pub(super) async fn resolve(

@@ -1,10 +1,10 @@
 //! What everybody may read: the keys, who the issuer is, and whether it works.
 
-use axum::Json;
 use axum::extract::{FromRequestParts, RawPathParams, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use resetd_verify::{PublicKey, TOKEN_TYPE};
 use serde::Serialize;
 use serde_json::json;
@@ -15,6 +15,7 @@ use crate::domain::policy::TenantName;
 use crate::domain::time::to_rfc3339;
 use crate::key_admin::RunningKeys;
 use crate::service::{ResetService, Tenant};
+use crate::tls::RunningTls;
 
 /// The tenant whose documents a path is about; a path that names none is about the default one.
 #[derive(Debug)]
@@ -85,8 +86,11 @@ pub(super) async fn live() -> Json<serde_json::Value> {
 
 /// `GET /health/ready`: tokens can be issued and redeemed; else a problem names what is missing. How
 /// the rotation of keys goes stands beside it, for all tenants together: no name is told here. So does
-/// what is not known of the time before the start.
-pub(super) async fn ready(State(keys): State<RunningKeys>) -> Result<Response, Problem> {
+/// what is not known of the time before the start, and the certificate where there is one.
+pub(super) async fn ready(
+    State(keys): State<RunningKeys>,
+    tls: Option<Extension<RunningTls>>,
+) -> Result<Response, Problem> {
     keys.service().readiness()?;
     let health = keys.health();
     let rotation = json!({
@@ -101,5 +105,13 @@ pub(super) async fn ready(State(keys): State<RunningKeys>) -> Result<Response, P
         "refusesIssuedBefore": past.refused_before.map(to_rfc3339),
         "because": past.because,
     });
-    Ok(Json(json!({ "status": "ready", "keys": rotation, "state": state })).into_response())
+    let mut answer = json!({ "status": "ready", "keys": rotation, "state": state });
+    if let Some(Extension(tls)) = tls {
+        let health = tls.health();
+        answer["tls"] = json!({
+            "certificateExpires": health.expires.map(to_rfc3339),
+            "reloadFailing": health.is_failing,
+        });
+    }
+    Ok(Json(answer).into_response())
 }

@@ -1,25 +1,31 @@
 //! The accept loop and the life of one connection. `axum::serve` sets no timers; here every
-//! connection has a time for its headers, an age, and an end.
+//! connection has a time for its handshake, a time for its headers, an age, and an end.
 
 use std::convert::Infallible;
-use std::io::{Read as _, Write as _};
-use std::pin::pin;
-use std::sync::LazyLock;
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
+use super::activity::{Activity, Tracked};
+use super::listener::{Listener, Stream};
 use crate::config::Server;
 use crate::http::{MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind, Source};
 
@@ -38,16 +44,52 @@ static BUSY: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
+/// Requests at once on one HTTP/2 connection. Each may hold one body in memory, so this times what the
+/// limit of connections was made for.
+const MAX_STREAMS: u32 = 32;
+/// Streams that a client has reset and that nobody has looked at yet; at more the connection ends.
+const MAX_RESET_STREAMS: usize = 20;
+/// What a client may send on one stream before we have read it, and on one connection.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * STREAM_WINDOW;
+/// Bytes of one answer that wait for a client to take them.
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
+
 /// Pause after an accept that failed, as when the process has no more file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// What is behind a listener.
+pub(super) struct Behind {
+    pub(super) app: Router,
+    /// What a TLS handshake is met with, if TLS is spoken; asked for each connection anew, so that a
+    /// changed certificate is shown.
+    pub(super) tls: Option<Handshakes>,
+    pub(super) limits: Arc<Server>,
+}
+
+impl Behind {
+    /// A connection that comes from there.
+    fn connection(&self, source: Source, stopping: &watch::Receiver<bool>) -> Connection {
+        let app = TowerToHyperService::new(self.app.clone());
+        Connection {
+            app: Told { app, source },
+            tls: self.tls.as_ref().map(|handshakes| handshakes()),
+            limits: Arc::clone(&self.limits),
+            stopping: stopping.clone(),
+        }
+    }
+}
+
+/// Gives what a new connection is met with.
+pub(super) type Handshakes = Box<dyn Fn() -> TlsAcceptor + Send + Sync>;
+
 /// Accepts until `stopping` says so, then waits for the requests under way.
 pub(super) async fn accept(
-    listener: TcpListener,
-    app: Router,
-    limits: Server,
+    listener: Listener,
+    behind: Behind,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let limits = Arc::clone(&behind.limits);
     let mut connections = JoinSet::new();
     let mut turning_away = false;
     loop {
@@ -72,11 +114,14 @@ pub(super) async fn accept(
         }
         turning_away = is_full;
         if is_full {
-            turn_away(stream);
+            turn_away(stream, behind.tls.is_some());
             continue;
         }
-        let app = Told { app: TowerToHyperService::new(app.clone()), source: Source(source.ip()) };
-        connections.spawn(serve(stream, app, limits.clone(), stopping.clone()));
+        let connection = behind.connection(source, &stopping);
+        match stream {
+            Stream::Address(stream) => connections.spawn(connection.serve(stream)),
+            Stream::Socket(stream) => connections.spawn(connection.serve(stream)),
+        };
     }
     let all_done = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(limits.shutdown, all_done).await.is_err() {
@@ -88,19 +133,27 @@ pub(super) async fn accept(
     drop(listener);
 }
 
-/// The answer fits into the empty buffer of a new socket, so it is written at once or not at all.
-fn turn_away(stream: TcpStream) {
-    // Tokio writes to no socket of which it has not heard yet that it can be written to.
-    let Ok(mut stream) = stream.into_std() else {
+/// Before a TLS handshake there is nothing to be said, and a handshake costs what there is no room for.
+fn turn_away(stream: Stream, has_tls: bool) {
+    if has_tls {
         return;
+    }
+    // Tokio writes to no socket of which it has not heard yet that it can be written to.
+    let _ = match stream {
+        Stream::Address(stream) => stream.into_std().map(answer_busy),
+        Stream::Socket(stream) => stream.into_std().map(answer_busy),
     };
+}
+
+/// The answer fits into the empty buffer of a new socket, so it is written at once or not at all.
+fn answer_busy(mut stream: impl Read + Write) {
     let _ = stream.write_all(BUSY.as_bytes());
     // To close with bytes unread would reset the connection, and the answer could be lost.
     let _ = stream.read(&mut [0; 4096]);
 }
 
 /// Tells the app where each request came from.
-struct Told {
+pub(super) struct Told {
     app: TowerToHyperService<Router>,
     source: Source,
 }
@@ -116,31 +169,101 @@ impl Service<Request<Incoming>> for Told {
     }
 }
 
-async fn serve(stream: TcpStream, app: Told, limits: Server, mut stopping: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
-    // A client that does not read its answers would keep the connection for ever.
-    let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(limits.answer_timeout));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), app);
-    let mut connection = pin!(connection);
-    tokio::select! {
-        ended = connection.as_mut() => return report(ended),
-        _ = stopping.changed() => {}
-        () = tokio::time::sleep(limits.max_connection_age) => {}
+/// What carries bytes both ways and may be moved.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin + 'static> Duplex for S {}
+
+/// One connection that was accepted.
+struct Connection {
+    app: Told,
+    tls: Option<TlsAcceptor>,
+    limits: Arc<Server>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Connection {
+    async fn serve(mut self, stream: impl Duplex) {
+        let mut stream = TimeoutStream::new(stream);
+        // A client that does not read its answers would keep the connection for ever.
+        stream.set_write_timeout(Some(self.limits.answer_timeout));
+        let stream = Box::pin(stream);
+        let Some(tls) = self.tls.take() else {
+            return self.speak_http1(stream).await;
+        };
+        match self.shake_hands(stream, &tls).await {
+            Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                self.speak_http2(stream).await;
+            }
+            Ok(stream) => self.speak_http1(stream).await,
+            Err(error) => tracing::debug!(%error, "a TLS handshake failed"),
+        }
     }
+
+    async fn shake_hands<S: Duplex>(
+        &mut self,
+        stream: S,
+        tls: &TlsAcceptor,
+    ) -> io::Result<TlsStream<S>> {
+        let handshake = tokio::time::timeout(self.limits.header_timeout, tls.accept(stream));
+        tokio::select! {
+            shaken = handshake => shaken.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            _ = self.stopping.changed() => Err(io::ErrorKind::Interrupted.into()),
+        }
+    }
+
+    async fn speak_http1(self, stream: impl Duplex) {
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_buf_size(MAX_HEAD_BYTES)
+            .serve_connection(TokioIo::new(stream), self.app);
+        live(connection, &self.limits, self.stopping, std::future::pending()).await;
+    }
+
+    async fn speak_http2(self, stream: impl Duplex) {
+        let activity = Activity::new();
+        let app = Tracked { app: self.app, activity: activity.clone() };
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+            .max_local_error_reset_streams(MAX_RESET_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(MAX_UNSENT_BYTES)
+            .serve_connection(TokioIo::new(stream), app);
+        let over = activity.over(&self.limits);
+        live(connection, &self.limits, self.stopping, over).await;
+    }
+}
+
+/// Until the client has had enough, the server stops, the connection is old, or `over` says that it
+/// should end and how long that may take.
+async fn live<C>(
+    connection: C,
+    limits: &Server,
+    mut stopping: watch::Receiver<bool>,
+    over: impl Future<Output = Duration>,
+) where
+    C: GracefulConnection<Error: Display>,
+{
+    let mut connection: Pin<&mut C> = pin!(connection);
+    let farewell = tokio::select! {
+        ended = connection.as_mut() => return report(ended),
+        _ = stopping.changed() => limits.shutdown,
+        () = tokio::time::sleep(limits.max_connection_age) => limits.shutdown,
+        farewell = over => farewell,
+    };
     connection.as_mut().graceful_shutdown();
-    if let Ok(ended) = tokio::time::timeout(limits.shutdown, connection).await {
+    if let Ok(ended) = tokio::time::timeout(farewell, connection).await {
         report(ended);
     } else {
         tracing::debug!("a connection did not end in time and is cut");
     }
 }
 
-fn report(ended: Result<(), hyper::Error>) {
+fn report(ended: Result<(), impl Display>) {
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended with an error");
     }

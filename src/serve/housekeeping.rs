@@ -1,5 +1,5 @@
-//! What changes without a request: the folders of keys, the schedule of their rotation, marks that
-//! have expired, the machine's clock.
+//! What changes without a request: the folders of keys, the schedule of their rotation, the certificate,
+//! marks that have expired, the machine's clock.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 
+use crate::clock::Clock;
 use crate::key_admin::RunningKeys;
 use crate::service::Remembered;
+use crate::tls::RunningTls;
 
 /// How often everything is looked at. It bounds how late a change is seen where the file system does
 /// not tell of it, as on network mounts.
@@ -20,7 +22,7 @@ const SETTLE: Duration = Duration::from_millis(50);
 const TICK: Duration = Duration::from_secs(60);
 
 /// Looks after all of it for as long as the server runs.
-pub(super) async fn keep_house(keys: RunningKeys) {
+pub(super) async fn keep_house(keys: RunningKeys, tls: Option<RunningTls>, clock: Arc<dyn Clock>) {
     let wake = Arc::new(Notify::new());
     let _watcher = watch(&keys, &wake);
     let (mut lagging, mut filling) = (false, false);
@@ -37,14 +39,17 @@ pub(super) async fn keep_house(keys: RunningKeys) {
             ticked = Instant::now();
             service.tick();
         }
-        let keys = keys.clone();
+        let (keys, tls, now) = (keys.clone(), tls.clone(), clock.now());
         let work = move || {
+            if let Some(tls) = tls {
+                tls.look(now);
+            }
             keys.service().tidy();
             keys.reload();
             keys.rotate_due();
         };
         if let Err(error) = tokio::task::spawn_blocking(work).await {
-            tracing::error!(%error, "looking after the keys failed; it is tried again");
+            tracing::error!(%error, "looking after keys and certificate failed; it is tried again");
         }
     }
 }

@@ -20,7 +20,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 36] = [
+const SETTINGS: [(&str, &str); 42] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -39,6 +39,7 @@ const SETTINGS: [(&str, &str); 36] = [
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
     ("server.admin_listen", r#""""#),
+    ("server.allow_plain_http", "false"),
     ("server.answer_timeout_seconds", "10"),
     ("server.body_timeout_seconds", "5"),
     ("server.header_timeout_seconds", "10"),
@@ -47,9 +48,14 @@ const SETTINGS: [(&str, &str); 36] = [
     ("server.max_connection_seconds", "300"),
     ("server.max_connections", "1024"),
     ("server.shutdown_seconds", "10"),
+    ("server.socket_mode", r#""0660""#),
     ("state.capacity", "1000000"),
     ("state.directory", r#""state""#),
     ("state.durability", r#""journal""#),
+    ("tls.admin_client_ca_file", r#""""#),
+    ("tls.certificate_file", r#""""#),
+    ("tls.client_ca_file", r#""""#),
+    ("tls.key_file", r#""""#),
     ("token.audience", r#""resetd""#),
     ("token.issuer", r#""""#),
     ("token.leeway_seconds", "0"),
@@ -93,6 +99,9 @@ fn the_documented_defaults_are_in_force() {
     let seconds = Duration::from_secs;
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.server.admin_listen, None);
+    assert_eq!(config.server.socket_mode, 0o660);
+    assert!(!config.server.allow_plain_http);
+    assert_eq!(config.tls, None);
     assert_eq!(config.server.max_connections, 1024);
     assert_eq!(config.server.header_timeout, seconds(10));
     assert_eq!(config.server.body_timeout, seconds(5));
@@ -155,7 +164,7 @@ fn a_file_covers_the_defaults_a_variable_the_file_and_a_flag_the_variable() {
     let mut look = |layers: &Layers| {
         let config = Config::from_layers(layers).unwrap();
         let origin = layers.origin("server.listen").to_string();
-        seen.push((config.server.listen.port(), setup.plain(&origin)));
+        seen.push((config.server.listen.address().unwrap().port(), setup.plain(&origin)));
     };
     look(&layers);
     layers.add_file(&file).unwrap();
@@ -269,14 +278,14 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 45] = [
+const MISTAKES: [(&str, &str); 53] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `limits`, `log`, `token`, `keys`, `state`, `audit`, `tenants`, `callers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `audit`, `tenants`, `callers`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -338,7 +347,19 @@ const MISTAKES: [(&str, &str); 45] = [
     // Another word.
     (
         "[server]\nlisten = \"localhost:8080\"\n",
-        "2: server.listen: wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", found \"localhost:8080\"",
+        "2: server.listen: wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket such as \"unix:/run/resetd/resetd.sock\", found \"localhost:8080\"",
+    ),
+    (
+        "[server]\nlisten = \"unix:\"\n",
+        "2: server.listen: wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket such as \"unix:/run/resetd/resetd.sock\", found \"unix:\"",
+    ),
+    (
+        "[server]\nsocket_mode = \"rw-rw----\"\n",
+        "2: server.socket_mode: wanted \"0600\" to \"0777\", found \"rw-rw----\"",
+    ),
+    (
+        "[server]\nsocket_mode = \"1777\"\n",
+        "2: server.socket_mode: wanted \"0600\" to \"0777\", found \"1777\"",
     ),
     (
         "[log]\nlevel = \"loud\"\n",
@@ -376,6 +397,27 @@ const MISTAKES: [(&str, &str); 45] = [
     (
         "[token]\nlifetime_seconds = 59\n",
         "2: token.lifetime_seconds: wanted 60 to 86400, as token.min_lifetime_seconds and token.max_lifetime_seconds say, found 59",
+    ),
+    // TLS that would not be what somebody believes it is.
+    (
+        "[tls]\nkey_file = \"\"\ncertificate_file = \"cert.pem\"\n",
+        "2: tls.key_file: wanted a file in PEM, as tls.certificate_file is set, found nothing",
+    ),
+    (
+        "[tls]\ncertificate_file = \"\"\nkey_file = \"key.pem\"\n",
+        "2: tls.certificate_file: wanted a file in PEM, as tls.key_file is set, found nothing",
+    ),
+    (
+        "[tls]\ncertificate_file = \"\"\nclient_ca_file = \"ca.pem\"\n",
+        "2: tls.certificate_file: wanted a file in PEM, as tls.client_ca_file is set, found nothing",
+    ),
+    (
+        "[tls]\nadmin_client_ca_file = \"ca.pem\"\n",
+        "2: tls.admin_client_ca_file: wanted an address in server.admin_listen, found nothing",
+    ),
+    (
+        "server.listen = \"unix:a\"\ntls = { certificate_file = \"c\", key_file = \"k\", client_ca_file = \"a\" }\n",
+        "2: tls.client_ca_file: wanted an address in server.listen, found a Unix socket, where no TLS is spoken; for the listener of admins alone there is tls.admin_client_ca_file",
     ),
     // A caller that cannot be one.
     ("[[callers]]\nname = \"web\"\n", "1: callers.0: missing field `scopes`"),
@@ -458,9 +500,9 @@ fn an_issuer_is_an_https_url_or_http_on_a_loopback_address() {
 
 #[test]
 fn on_an_address_that_others_reach_an_issuer_must_be_named() {
-    for listen in ["0.0.0.0:8080", "192.0.2.1:8080", "[::]:8080"] {
+    for listen in ["0.0.0.0:8080", "192.0.2.1:8080", "[::]:8080", "unix:/run/a.sock"] {
         let error = Setup::new()
-            .config(&format!("[server]\nlisten = \"{listen}\"\n"))
+            .config(&format!("[server]\nlisten = \"{listen}\"\nallow_plain_http = true\n"))
             .map(drop)
             .unwrap_err();
         assert_eq!(
@@ -473,6 +515,48 @@ fn on_an_address_that_others_reach_an_issuer_must_be_named() {
 }
 
 #[test]
+fn plain_http_is_for_this_machine_alone_unless_it_is_allowed() {
+    let setup = Setup::new();
+    let issuer = "[token]\nissuer = \"https://a.example\"\n";
+    for (server, place) in [
+        ("listen = \"0.0.0.0:80\"", Some(("2: server.listen", "0.0.0.0:80"))),
+        ("listen = \"[::]:80\"", Some(("2: server.listen", "[::]:80"))),
+        ("admin_listen = \"192.0.2.1:80\"", Some(("2: server.admin_listen", "192.0.2.1:80"))),
+        ("listen = \"192.0.2.1:80\"\nallow_plain_http = true", None),
+        ("listen = \"127.0.0.2:80\"\nadmin_listen = \"[::1]:80\"", None),
+        ("listen = \"unix:a.sock\"", None),
+        ("listen = \"0.0.0.0:80\"\n[tls]\ncertificate_file = \"c\"\nkey_file = \"k\"", None),
+    ] {
+        let error = setup.config(&format!("[server]\n{server}\n{issuer}")).map(drop).err();
+        let wanted = place.map(|(place, found)| {
+            format!(
+                "settings.toml:{place}: is {found}, which others can reach, and without TLS they could read tokens and API keys; set tls.certificate_file and tls.key_file, or server.allow_plain_http = true if only a proxy with TLS can reach it"
+            )
+        });
+        assert_eq!(error.map(|error| setup.plain(&error.to_string())), wanted, "{server}");
+    }
+}
+
+#[test]
+fn with_tls_the_issuer_that_follows_from_the_address_is_https() {
+    let tls = "[tls]\ncertificate_file = \"c\"\nkey_file = \"k\"\n";
+    let config = Setup::new().config(tls).unwrap();
+    assert_eq!(config.default_tenant().policy.issuer, "https://127.0.0.1:8080");
+    let tls = config.tls.unwrap();
+    assert_eq!((tls.client_ca, tls.admin_client_ca), (None, None));
+}
+
+#[test]
+fn who_asks_clients_for_certificates_asks_admins_too() {
+    let config = Setup::new().config(
+        "server.admin_listen = \"127.0.0.1:1\"\ntls = { certificate_file = \"c\", key_file = \"k\", client_ca_file = \"a\" }\n",
+    );
+    let tls = config.unwrap().tls.unwrap();
+    assert_eq!(tls.client_ca.as_deref(), Some(Path::new("a")));
+    assert_eq!(tls.admin_client_ca, tls.client_ca);
+}
+
+#[test]
 fn the_listener_for_administrators_is_another_one() {
     let setup = Setup::new();
     let text = |listen: &str, admin: &str| {
@@ -482,9 +566,10 @@ fn the_listener_for_administrators_is_another_one() {
         ("127.0.0.1:8080", "127.0.0.1:8081"),
         ("127.0.0.1:8080", "127.0.0.2:8080"),
         ("127.0.0.1:0", "127.0.0.1:0"),
+        ("127.0.0.1:8080", "unix:/run/admin.sock"),
     ] {
         let config = setup.config(&text(listen, admin)).unwrap();
-        assert_eq!(config.server.admin_listen, Some(admin.parse().unwrap()));
+        assert_eq!(config.server.admin_listen.unwrap().to_string(), admin);
     }
     for (admin, problem) in [
         (
@@ -493,7 +578,7 @@ fn the_listener_for_administrators_is_another_one() {
         ),
         (
             "8081",
-            "wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", found \"8081\"",
+            "wanted an address and a port such as \"127.0.0.1:8080\" or \"[::1]:8080\", or a Unix socket such as \"unix:/run/resetd/resetd.sock\", found \"8081\"",
         ),
     ] {
         let error = setup.config(&text("127.0.0.1:8080", admin)).map(drop).unwrap_err();
@@ -505,7 +590,7 @@ fn the_listener_for_administrators_is_another_one() {
 #[test]
 fn on_an_address_that_others_reach_no_caller_is_made_up() {
     let setup = Setup::new();
-    setup.write("[server]\nlisten = \"0.0.0.0:0\"\n[token]\nissuer = \"https://a.example\"\n");
+    setup.write("[server]\nlisten = \"0.0.0.0:0\"\nallow_plain_http = true\n[token]\nissuer = \"https://a.example\"\n");
     let output = run(setup.0.path(), &["--config", "settings.toml", "serve"]);
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(

@@ -79,8 +79,11 @@ fn an_address_for_admins_that_is_taken_is_named() {
 #[test]
 fn an_address_for_admins_that_others_can_reach_needs_callers() {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("c.toml"), "[server]\nadmin_listen = \"0.0.0.0:0\"\n")
-        .unwrap();
+    std::fs::write(
+        folder.path().join("c.toml"),
+        "[server]\nadmin_listen = \"0.0.0.0:0\"\nallow_plain_http = true\n",
+    )
+    .unwrap();
     let serve = ["--config", "c.toml", "serve", "--listen", "127.0.0.1:0"];
     let output = run(folder.path(), &serve);
     assert_eq!(output.status.code(), Some(2));

@@ -26,5 +26,7 @@ mod revoke;
 mod rotate;
 mod rotation;
 mod secrets;
+mod sockets;
 mod tenants;
+mod tls;
 mod vectors;

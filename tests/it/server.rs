@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// no speed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where a server listens unless it is told.
+const LISTEN: [&str; 2] = ["--listen", "127.0.0.1:0"];
+
 /// `resetd` with nothing inherited that could change what it does.
 pub(crate) fn resetd(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_resetd"));
@@ -83,8 +86,10 @@ impl Server {
         let path = folder.path();
         fs::write(path.join("settings.toml"), config).unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(path.join("log.jsonl"));
+        let listen = if arguments.contains(&"--listen") { &[][..] } else { &LISTEN[..] };
         let mut child = resetd(path)
-            .args(["--config", "settings.toml", "serve", "--listen", "127.0.0.1:0"])
+            .args(["--config", "settings.toml", "serve"])
+            .args(listen)
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -109,7 +114,7 @@ impl Server {
 
     /// The host and port.
     pub(crate) fn address(&self) -> &str {
-        self.url.strip_prefix("http://").unwrap()
+        self.url.split_once("://").unwrap().1
     }
 
     pub(crate) fn connect(&self) -> TcpStream {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use resetd::config::{Config, DEFAULTS, Layers};
+use resetd::config::{Config, DEFAULTS, Layers, Listen};
 use resetd::domain::policy::Policy;
 use resetd_verify::Algorithm;
 
@@ -91,7 +91,8 @@ fn issuers_that_are_not_configured_follow_the_address_listened_on() {
         audience = \"beta\"
         issuer = \"https://beta.example.com\"
     ";
-    let config = Setup::new().config(text).unwrap().listening_on("127.0.0.1:4321".parse().unwrap());
+    let config =
+        Setup::new().config(text).unwrap().listening_on(&Listen::parse("127.0.0.1:4321").unwrap());
     assert_eq!(
         issuers(&config),
         ["http://127.0.0.1:4321", "http://127.0.0.1:4321/tenants/acme", "https://beta.example.com",]
@@ -106,7 +107,8 @@ fn issuers_below_a_configured_one_do_not_follow_the_address() {
         [tenants.acme]
         audience = \"acme\"
     ";
-    let config = Setup::new().config(text).unwrap().listening_on("127.0.0.1:4321".parse().unwrap());
+    let config =
+        Setup::new().config(text).unwrap().listening_on(&Listen::parse("127.0.0.1:4321").unwrap());
     let wanted = ["https://reset.example.com", "https://reset.example.com/tenants/acme"];
     assert_eq!(issuers(&config), wanted);
 }
