@@ -128,7 +128,7 @@ fn with_causes(error: &anyhow::Error) -> String {
 }
 
 /// Where the settings of a command come from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Settings {
     file: Option<PathBuf>,
 }

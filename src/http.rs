@@ -14,12 +14,14 @@ mod metrics;
 mod observe;
 mod problem;
 mod redemptions;
+mod reload;
 mod source;
 mod well_known;
 
 pub use limit::{Gate, Rates};
 pub use observe::{ON_EVERY_ANSWER, only_over_tls};
 pub use problem::{ProblemKind, REGISTRY};
+pub use reload::{ReloadConfig, Reloaded};
 pub use source::Source;
 
 use std::time::Duration;
@@ -129,6 +131,9 @@ fn admin_routes(keys: &RunningKeys, gate: &Gate) -> Router {
         .route_layer(needs(Scope::KeysWrite));
     let metrics =
         Router::new().route("/metrics", get(metrics::metrics)).route_layer(needs(Scope::Metrics));
-    let all = read.merge(write).merge(metrics);
+    let config = Router::new()
+        .route("/admin/config/reload", post(reload::reload))
+        .route_layer(needs(Scope::Config));
+    let all = read.merge(write).merge(metrics).merge(config);
     all.route_layer(from_fn_with_state(gate.clone(), limit::per_source)).with_state(keys.clone())
 }

@@ -4,16 +4,17 @@ mod activity;
 mod connection;
 mod housekeeping;
 mod listener;
+mod reload;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{Extension, Router};
 use resetd_verify::{KeyId, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -24,7 +25,7 @@ use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
-use crate::http::{Door, Gate, Limits, Rates, only_over_tls, router};
+use crate::http::{Door, Gate, Limits, Rates, ReloadConfig, only_over_tls, router};
 use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
@@ -34,7 +35,10 @@ use crate::service::{Error, Parts, ResetService, TenantParts};
 use crate::tls::{RunningTls, TlsError};
 use connection::{Behind, Handshakes};
 use housekeeping::keep_house;
+use reload::Reloader;
+
 use listener::Listener;
+pub use reload::{ReadConfig, Settings};
 
 /// What a start did that its user should know.
 #[derive(Debug)]
@@ -49,6 +53,17 @@ pub struct Started {
     pub first_keys: Vec<(KeyId, PathBuf)>,
     /// The key of the one-run caller, if no caller is configured.
     pub one_run_api_key: Option<Secret>,
+}
+
+/// How the configuration is read again.
+#[derive(Debug)]
+pub struct Reload {
+    /// How.
+    pub read: ReadConfig,
+    /// What is in force now.
+    pub settings: Settings,
+    /// Told whenever it is to be done.
+    pub wanted: Arc<Notify>,
 }
 
 /// Why the server did not start.
@@ -113,6 +128,7 @@ pub enum ServeError {
 /// [`ServeError`] when it cannot start. Once it listens, it runs.
 pub async fn serve(
     config: Config,
+    reload: Reload,
     reading: &(dyn Fn(u64, u64) + Sync),
     started: impl FnOnce(&Started),
     shutdown: impl Future<Output = ()>,
@@ -150,6 +166,12 @@ pub async fn serve(
         body_timeout: config.server.body_timeout,
     };
     let gate = Gate::new(rates(&config.limits));
+    let is_one_run = one_run_api_key.is_some();
+    let (service, settings) = (keys.service().clone(), Mutex::new(reload.settings));
+    let (read, gate_of, audit_of) = (reload.read, gate.clone(), audit.clone());
+    let reloader = Reloader { read, service, gate: gate_of, audit: audit_of, settings, is_one_run };
+    let reload_config = reloader.into_config();
+    let reloading = tokio::spawn(reload_when(reload.wanted, reload_config.clone()));
     let (stop, stopping) = watch::channel(false);
     let admin_listen = admin.as_ref().map(|(_, listen)| listen.clone());
     let doors = match admin {
@@ -158,7 +180,7 @@ pub async fn serve(
     };
     let has_tls = tls.is_some();
     let behind = |listener: &Listener, door| {
-        let app = router(&keys, limits, &gate, door);
+        let app = router(&keys, limits, &gate, door).layer(Extension(reload_config.clone()));
         behind(listener, door, app, tls.as_ref(), &config.server)
     };
     let doors = doors.into_iter().map(|(listener, door)| {
@@ -180,9 +202,20 @@ pub async fn serve(
         let _ = accepting.await;
     }
     housekeeping.abort();
+    reloading.abort();
     // It waits for the disk. That it is done is all there is to know.
     let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
     Ok(())
+}
+
+/// Reloads whenever somebody asks for it with a signal.
+async fn reload_when(wanted: Arc<Notify>, config: ReloadConfig) {
+    loop {
+        wanted.notified().await;
+        let config = config.clone();
+        // What came of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || config.run()).await;
+    }
 }
 
 fn rates(limits: &config::Limits) -> Rates {

@@ -19,7 +19,7 @@ pub(super) enum Command {
         /// The caller's name, for logs
         #[arg(long)]
         name: String,
-        /// What it may do: issue, check, redeem, revoke, keys:read, keys:write, metrics
+        /// What it may do: issue, check, redeem, revoke, keys:read, keys:write, metrics, config
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<String>,
         /// The tenant it acts for

@@ -1,4 +1,4 @@
-//! `resetd issue | redeem | revoke`: a client of a running service.
+//! `resetd issue | redeem | revoke | config reload`: a client of a running service.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,6 +87,25 @@ pub(super) struct RevokeArgs {
     before: Option<String>,
     #[command(flatten)]
     service: Service,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct ReloadArgs {
+    #[command(flatten)]
+    service: Service,
+}
+
+/// Has a running service read its configuration again.
+pub(super) fn reload(args: &ReloadArgs, output: Output) -> Result<Outcome> {
+    let answer = args.service.post("/admin/config/reload", &json!({}), "status")?;
+    answer.show(output, |answer| {
+        let list = |name: &str| {
+            let items = answer[name].as_array().into_iter().flatten();
+            let items: Vec<_> = items.filter_map(Value::as_str).collect();
+            if items.is_empty() { "-".into() } else { items.join(", ") }
+        };
+        facts([("in force now", list("applied")), ("needs a restart", list("needsRestart"))])
+    })
 }
 
 pub(super) fn issue(args: &IssueArgs, output: Output) -> Result<Outcome> {
@@ -200,9 +219,7 @@ impl Service {
             format!("{url} answered {status} with something that is not JSON: is it resetd?")
         })?;
         match answer["code"].as_str() {
-            None if status == StatusCode::CREATED && answer[proof].is_string() => {
-                Ok(Answer::Done(answer))
-            }
+            None if status.is_success() && answer[proof].is_string() => Ok(Answer::Done(answer)),
             None => bail!("{url} answered {status} with JSON of another kind: is it resetd?"),
             Some(code) if code.starts_with("token_") || MISMATCHES.contains(&code) => {
                 Ok(Answer::NotValid(answer))
@@ -241,7 +258,9 @@ fn failure(url: &str, answer: &Value) -> anyhow::Error {
     for field in fields {
         remark(&format!("  {}: {}", text(field, "field"), text(field, "message")));
     }
-    anyhow!("{url} refused: {}. {}", text(answer, "title"), text(answer, "detail"))
+    let reason = answer["reason"].as_str().map(|reason| format!(" ({reason})"));
+    let (title, detail) = (text(answer, "title"), text(answer, "detail"));
+    anyhow!("{url} refused: {title}{}. {detail}", reason.unwrap_or_default())
 }
 
 /// Fetches a small public document.

@@ -1,11 +1,11 @@
-//! `resetd config check | show`.
+//! `resetd config check | show | reload`.
 
 use anyhow::Result;
 use clap::Subcommand;
 use serde_json::json;
 
 use super::output::{Output, facts, rows};
-use super::{Outcome, Settings};
+use super::{Outcome, Settings, client};
 use crate::config::Config;
 use crate::domain::caller::without_api_keys;
 use crate::tls::RunningTls;
@@ -16,12 +16,18 @@ pub(super) enum Command {
     Check,
     /// Show every setting in force and where it comes from; secrets are masked
     Show,
+    /// Have a running service read its configuration again
+    Reload(client::ReloadArgs),
 }
 
 pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Result<Outcome> {
+    if let Command::Reload(args) = command {
+        return client::reload(args, output);
+    }
     let layers = settings.layers(&[])?;
     let config = Config::from_layers(&layers)?;
     match command {
+        Command::Reload(_) => {}
         Command::Check => {
             // What the server would stumble over only when it starts.
             config.tls.map(RunningTls::open).transpose()?;
@@ -35,7 +41,7 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
                 .values()
                 .into_iter()
                 .map(|(key, value)| {
-                    let shown = if key.ends_with(".key_sha256") {
+                    let shown = if key.ends_with("sha256") {
                         "\"***\"".into()
                     } else {
                         without_api_keys(&value.to_string())

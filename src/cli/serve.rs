@@ -1,14 +1,16 @@
 //! `resetd serve`: logs, signals and the banner around the server.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::progress::Reading;
 use super::{Outcome, Settings};
-use crate::config::{AuditSink, Listen, Log, LogFormat};
-use crate::serve::{Started, serve};
+use crate::config::{AuditSink, Config, Listen, Log, LogFormat};
+use crate::serve::{ReadConfig, Reload, Started, serve};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -28,11 +30,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
-    let mut config = settings.config(&[
-        ("--listen", "server.listen", args.listen.as_deref()),
-        ("--keys", "keys.directory", args.keys.as_deref()),
-        ("--state", "state.directory", args.state.as_deref()),
-    ])?;
+    let read = reader(settings, args);
+    let (mut config, in_force) = read.read()?;
     config.state.after_restore = args.after_restore;
     start_log(config.log);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -46,12 +45,36 @@ pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
         // Before anything listens, so that no signal is missed.
         let stop = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
         let [Ok(terminate), Ok(interrupt)] = stop else { anyhow::bail!("cannot take signals") };
+        let mut hangup = signal(SignalKind::hangup()).context("cannot take signals")?;
+        let wanted = Arc::new(Notify::new());
+        let reload = Reload { read, settings: in_force, wanted: Arc::clone(&wanted) };
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                wanted.notify_one();
+            }
+        });
         let reading = Reading::new();
-        let read = |done, of| reading.told(done, of);
+        let told = |done, of| reading.told(done, of);
         let to_stderr = config.audit.sink == AuditSink::Stdout;
         let greet = |started: &Started| greet(started, to_stderr);
-        serve(config, &read, greet, either(terminate, interrupt)).await?;
+        serve(config, reload, &told, greet, either(terminate, interrupt)).await?;
         Ok(Outcome::Done)
+    })
+}
+
+/// Reads the configuration as at the start: the same file, variables and flags.
+fn reader(settings: &Settings, args: &Args) -> ReadConfig {
+    let (settings, listen) = (settings.clone(), args.listen.clone());
+    let (keys, state) = (args.keys.clone(), args.state.clone());
+    ReadConfig::new(move || {
+        let layers = settings.layers(&[
+            ("--listen", "server.listen", listen.as_deref()),
+            ("--keys", "keys.directory", keys.as_deref()),
+            ("--state", "state.directory", state.as_deref()),
+        ])?;
+        let values = layers.values().into_iter();
+        let in_force = values.map(|(key, value)| (key, value.to_string())).collect();
+        Ok((Config::from_layers(&layers)?, in_force))
     })
 }
 

@@ -36,11 +36,13 @@ pub enum Scope {
     KeysWrite,
     /// Read the metrics.
     Metrics,
+    /// Have the configuration reloaded.
+    Config,
 }
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Issue,
         Self::Check,
         Self::Redeem,
@@ -48,6 +50,7 @@ impl Scope {
         Self::KeysRead,
         Self::KeysWrite,
         Self::Metrics,
+        Self::Config,
     ];
 
     /// The name as it stands in configuration.
@@ -60,6 +63,7 @@ impl Scope {
             Self::KeysRead => "keys:read",
             Self::KeysWrite => "keys:write",
             Self::Metrics => "metrics",
+            Self::Config => "config",
         }
     }
 

@@ -83,6 +83,9 @@ fn register_tokens(registry: &mut Registry, service: &ResetService) {
     }
     let help = "Tokens presented that were spent, or are held for another caller";
     registry.register("token_reuses", help, reuses);
+    let help = "When a key of a caller was last used; 0 if it was not since the start";
+    let used = gauges(last_uses(service));
+    registry.register_with_unit("api_key_last_used_timestamp", help, Unit::Seconds, used);
     let Remembered { count, capacity, journal } = service.remembered();
     let help = "Spent, revoked and replaced tokens that are remembered";
     registry.register("remembered", help, alone(count));
@@ -114,6 +117,24 @@ fn register_tls(registry: &mut Registry, health: TlsHealth) {
     }
     let help = "1 if a changed certificate cannot be used";
     registry.register("tls_reload_failing", help, alone(health.is_failing.into()));
+}
+
+/// A key is told by the beginning of its hash, as it stands in the configuration.
+fn last_uses(service: &ResetService) -> Vec<(Labels, u64)> {
+    const SHOWN: usize = 8;
+    let callers = service.callers();
+    let used = callers.iter().flat_map(|caller| {
+        caller.keys.iter().map(move |key| {
+            let hash = key.hash().to_string();
+            let labels = vec![
+                ("tenant", caller.tenant.to_string()),
+                ("caller", caller.name.clone()),
+                ("key", hash[..SHOWN].to_owned()),
+            ];
+            (labels, key.last_used().map_or(0, Timestamp::seconds))
+        })
+    });
+    used.collect()
 }
 
 fn tenant(health: &KeyHealth) -> (&'static str, String) {

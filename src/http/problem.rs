@@ -123,6 +123,8 @@ problems! {
         "reason says what is wrong with it. Nothing was changed.";
     KeysUnusable "keys_unusable" SERVICE_UNAVAILABLE "The folder of keys cannot be used"
         "reason names the file and the mend. The keys in use stay in use.";
+    ConfigInvalid "config_invalid" UNPROCESSABLE_ENTITY "The configuration is refused"
+        "reason says where it is wrong and how to mend it. The old one stays in force.";
     UnsupportedMediaType "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body must be plain JSON"
         "Send Content-Type: application/json and no Content-Encoding.";
     BodyTooLarge "body_too_large" PAYLOAD_TOO_LARGE "The body is too large"
@@ -220,6 +222,11 @@ impl Problem {
     /// The client may try again after so many seconds.
     pub(super) fn retry_after(self, seconds: u64) -> Self {
         Self { retry_after: Some(seconds), ..self }
+    }
+
+    /// More than the table says; for admins only.
+    pub(super) fn because(self, reason: String) -> Self {
+        Self { reason: Some(reason), ..self }
     }
 
     pub(super) fn invalid(invalid_fields: Vec<InvalidField>) -> Self {

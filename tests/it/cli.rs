@@ -332,8 +332,8 @@ fn a_closed_pipe_changes_nothing_about_how_a_command_ends() {
 
 /// How a command ended.
 pub(crate) struct Told {
-    out: String,
-    err: String,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 impl Told {

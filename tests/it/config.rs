@@ -427,11 +427,11 @@ const MISTAKES: [(&str, &str); 53] = [
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = []\n",
-        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, found none",
+        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, config, found none",
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"fly\"]\n",
-        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, found \"fly\"",
+        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, config, found \"fly\"",
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"issue\"]\n",

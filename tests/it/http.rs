@@ -86,6 +86,7 @@ fn guarded(token: &str) -> Vec<(&'static str, String, Scope, Value)> {
         ("POST", "/redemptions/x/cancel".into(), Scope::Redeem, Value::Null),
         ("POST", "/revocations".into(), Scope::Revoke, json!({ "username": "bob" })),
         ("GET", "/metrics".into(), Scope::Metrics, Value::Null),
+        ("POST", "/admin/config/reload".into(), Scope::Config, Value::Null),
         ("GET", "/admin/keys".into(), Scope::KeysRead, Value::Null),
         ("GET", key(""), Scope::KeysRead, Value::Null),
         ("GET", key("/export"), Scope::KeysRead, Value::Null),

@@ -21,6 +21,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod redeem;
+mod reload;
 mod repeat;
 mod revoke;
 mod rotate;

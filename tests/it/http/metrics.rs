@@ -4,7 +4,7 @@ use std::fs;
 
 use axum::body::Body;
 use axum::http::StatusCode;
-use resetd::domain::caller::Scope;
+use resetd::domain::caller::{KeyHash, Scope};
 use serde_json::json;
 
 use super::{ask, send};
@@ -21,9 +21,28 @@ async fn metrics(app: &TestApp) -> String {
 }
 
 /// The lines of values, without the texts about them.
+/// All but the last uses of keys, of which there are as many as callers.
 async fn values(app: &TestApp) -> Vec<String> {
-    let text = metrics(app).await;
-    text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    let is_other = |line: &&str| !line.starts_with('#') && !line.starts_with(LAST_USED);
+    metrics(app).await.lines().filter(is_other).map(str::to_owned).collect()
+}
+
+const LAST_USED: &str = "resetd_api_key_last_used_timestamp_seconds{";
+
+#[tokio::test]
+async fn when_a_key_was_last_used_is_told_for_each() {
+    let app = TestApp::start();
+    app.issue("alice").await;
+    let key = |key: &str| KeyHash::of(key).to_string()[..8].to_owned();
+    let line = |caller: &str, key: String, at: String| {
+        format!("{LAST_USED}tenant=\"default\",caller=\"{caller}\",key=\"{key}\"}} {at}")
+    };
+    let text = metrics(&app).await;
+    let used = line("all", key(app.api_key.expose()), app.now().to_string());
+    let unused = line("issue", key(app.key_for(Scope::Issue)), "0".into());
+    for wanted in [used, unused] {
+        assert!(text.contains(&wanted), "{wanted}\n{text}");
+    }
 }
 
 #[tokio::test]

@@ -1,0 +1,111 @@
+//! Takes up a changed configuration: callers and limits at once; what else changed is named, and waits
+//! for a restart. A configuration that is refused changes nothing.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::audit::Audit;
+use crate::config::{Config, ConfigError};
+use crate::http::{Gate, ReloadConfig, Reloaded};
+use crate::service::ResetService;
+
+use super::{rates, require_callers};
+
+/// Sections whose settings are taken up while the server runs.
+const AT_ONCE: [&str; 2] = ["callers.", "limits."];
+
+/// Every setting in force, by dotted key.
+pub type Settings = BTreeMap<String, String>;
+
+/// How the configuration is read, at the start and again.
+#[derive(Clone)]
+pub struct ReadConfig(Arc<dyn Fn() -> Result<(Config, Settings), ConfigError> + Send + Sync>);
+
+impl ReadConfig {
+    /// A way to read it.
+    pub fn new(
+        read: impl Fn() -> Result<(Config, Settings), ConfigError> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn read(&self) -> Result<(Config, Settings), ConfigError> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for ReadConfig {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ReadConfig(…)")
+    }
+}
+
+/// What a reload acts on.
+pub(super) struct Reloader {
+    pub(super) read: ReadConfig,
+    pub(super) service: ResetService,
+    pub(super) gate: Gate,
+    pub(super) audit: Audit,
+    /// What is in force. Held while it is changed, so that two reloads come one after the other.
+    pub(super) settings: Mutex<Settings>,
+    /// Whether the one caller is one that was made up for this run.
+    pub(super) is_one_run: bool,
+}
+
+impl Reloader {
+    pub(super) fn into_config(self) -> ReloadConfig {
+        ReloadConfig::new(move || self.reload())
+    }
+
+    fn reload(&self) -> Result<Reloaded, String> {
+        match self.try_reload() {
+            Ok(reloaded) => {
+                let applied = reloaded.applied.join(", ");
+                let needs_restart = reloaded.needs_restart.join(", ");
+                tracing::info!(applied, needs_restart, "the configuration is reloaded");
+                self.audit.config_reloaded(None);
+                Ok(reloaded)
+            }
+            Err(reason) => {
+                tracing::error!(reason, "the configuration is refused; the old one stays in force");
+                self.audit.config_reloaded(Some(reason.clone()));
+                Err(reason)
+            }
+        }
+    }
+
+    fn try_reload(&self) -> Result<Reloaded, String> {
+        let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
+        let (config, settings) = self.read.read().map_err(|error| error.to_string())?;
+        if !self.is_one_run || !config.callers.is_empty() {
+            require_callers(&config).map_err(|error| error.to_string())?;
+        }
+        let is_at_once = |key: &String| AT_ONCE.iter().any(|section| key.starts_with(section));
+        let (applied, needs_restart): (Vec<_>, Vec<_>) =
+            changed(&known, &settings).into_iter().partition(is_at_once);
+        let is_about = |section: &str| applied.iter().any(|key| key.starts_with(section));
+        if is_about("callers.") {
+            self.service.replace_callers(config.callers);
+        }
+        if is_about("limits.") {
+            self.gate.replace(rates(&config.limits));
+        }
+        known.retain(|key, _| !is_at_once(key));
+        known.extend(settings.into_iter().filter(|(key, _)| is_at_once(key)));
+        Ok(Reloaded { applied, needs_restart })
+    }
+}
+
+/// The keys of settings that are not the same in both.
+fn changed(before: &Settings, after: &Settings) -> Vec<String> {
+    let keys = before.keys().chain(after.keys().filter(|key| !before.contains_key(*key)));
+    let mut keys: Vec<_> =
+        keys.filter(|key| before.get(*key) != after.get(*key)).cloned().collect();
+    keys.sort();
+    keys
+}
