@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use clap::CommandFactory as _;
@@ -109,6 +109,47 @@ fn every_problem_has_its_section_with_status_and_title_and_no_other_has() {
 }
 
 #[test]
+fn every_test_and_file_that_proves_a_requirement_is_there() {
+    let document = read("docs/security.md");
+    let code = code_in(["src", "crates/verify", "tests"].map(|folder| root().join(folder)));
+    let rows = document.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let rows: Vec<Vec<&str>> = rows
+        .map(|row| row.trim_matches('|').split('|').map(str::trim).collect())
+        .filter(|row: &Vec<&str>| row[0] != "requirement")
+        .collect();
+    assert!(rows.len() > 50, "{}", rows.len());
+    for row in rows {
+        let [_, files, tests] = row[..] else { panic!("wanted three cells: {row:?}") };
+        let quoted = |text: &str| -> Vec<String> {
+            text.split('`').skip(1).step_by(2).map(String::from).collect()
+        };
+        for file in quoted(files) {
+            let is_there = [root().join(&file), root().join("src").join(&file)];
+            assert!(is_there.iter().any(|path| path.is_file()), "{file}");
+        }
+        let tests = quoted(tests);
+        assert!(!tests.is_empty(), "{row:?}");
+        for test in tests {
+            assert!(code.contains(&format!("fn {test}()")), "no test is called {test}");
+        }
+    }
+}
+
+/// All Rust code below these folders.
+fn code_in(folders: impl IntoIterator<Item = PathBuf>) -> String {
+    let mut code = String::new();
+    let mut left: Vec<PathBuf> = folders.into_iter().collect();
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            code.push_str(&fs::read_to_string(path).unwrap());
+        }
+    }
+    code
+}
+
+#[test]
 fn every_link_inside_the_repository_leads_to_a_file() {
     let mut seen = 0;
     for document in [
@@ -119,6 +160,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "docs/audit.md",
         "docs/journal.md",
         "docs/keys.md",
+        "docs/security.md",
         "docs/single-use.md",
         "docs/problems.md",
         "keys/README.md",
