@@ -111,6 +111,14 @@ pub(super) struct RawTenant {
     pub(super) issuer: Option<String>,
     pub(super) audience: String,
     #[serde(default)]
+    pub(super) lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) min_lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) max_lifetime_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) supersede: Option<bool>,
+    #[serde(default)]
     pub(super) algorithm: Option<String>,
     #[serde(default)]
     pub(super) rotate_every_seconds: Option<u64>,

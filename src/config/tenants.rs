@@ -94,7 +94,14 @@ impl Check<'_> {
             tenant: TenantName::default(),
             issuer: self.default_issuer(&token.issuer, listen, url)?,
             audience: self.audience("token.audience", &token.audience)?,
-            lifetime: self.lifetime(raw)?,
+            lifetime: self.lifetime(
+                "token",
+                &Lifetime {
+                    default: token.lifetime_seconds,
+                    min: token.min_lifetime_seconds,
+                    max: token.max_lifetime_seconds,
+                },
+            )?,
             leeway: self.within("token.leeway_seconds", token.leeway_seconds, 0..=MAX_LEEWAY)?,
             supersede: token.supersede,
         };
@@ -116,8 +123,10 @@ impl Check<'_> {
         let policy = Policy {
             issuer: self.issuer(&section, written, &default.policy.issuer, &tenant)?,
             audience: self.audience(&format!("{section}.audience"), &written.audience)?,
+            lifetime: self.tenant_lifetime(&section, written, &default.policy.lifetime)?,
+            supersede: written.supersede.unwrap_or(default.policy.supersede),
+            leeway: default.policy.leeway,
             tenant,
-            ..default.policy.clone()
         };
         let directory = Path::new(&raw.keys.directory).join(name);
         let keys = self.tenant_keys(
@@ -183,22 +192,38 @@ impl Check<'_> {
         }
     }
 
-    fn lifetime(&self, raw: &RawConfig) -> Result<Lifetime, ConfigError> {
-        let token = &raw.token;
-        let max =
-            self.within("token.max_lifetime_seconds", token.max_lifetime_seconds, 1..=86_400)?;
-        let min =
-            self.within("token.min_lifetime_seconds", token.min_lifetime_seconds, 1..=86_400)?;
-        let default = token.lifetime_seconds;
+    fn tenant_lifetime(
+        &self,
+        section: &str,
+        written: &RawTenant,
+        default: &Lifetime,
+    ) -> Result<Lifetime, ConfigError> {
+        self.lifetime(
+            section,
+            &Lifetime {
+                default: written.lifetime_seconds.unwrap_or(default.default),
+                min: written.min_lifetime_seconds.unwrap_or(default.min),
+                max: written.max_lifetime_seconds.unwrap_or(default.max),
+            },
+        )
+    }
+
+    /// The bounds of a section, if they can be kept.
+    fn lifetime(&self, section: &str, wanted: &Lifetime) -> Result<Lifetime, ConfigError> {
+        let key = |name: &str| format!("{section}.{name}");
+        let max = self.within(&key("max_lifetime_seconds"), wanted.max, 1..=86_400)?;
+        let min = self.within(&key("min_lifetime_seconds"), wanted.min, 1..=86_400)?;
+        let default = wanted.default;
         if min > max {
-            let problem = format!("is {min}, more than token.max_lifetime_seconds, which is {max}");
-            return self.refuse("token.min_lifetime_seconds", problem);
+            let problem =
+                format!("is {min}, more than {section}.max_lifetime_seconds, which is {max}");
+            return self.refuse(&key("min_lifetime_seconds"), problem);
         }
         if !(min..=max).contains(&default) {
             let problem = format!(
-                "wanted {min} to {max}, as token.min_lifetime_seconds and token.max_lifetime_seconds say, found {default}"
+                "wanted {min} to {max}, as {section}.min_lifetime_seconds and {section}.max_lifetime_seconds say, found {default}"
             );
-            return self.refuse("token.lifetime_seconds", problem);
+            return self.refuse(&key("lifetime_seconds"), problem);
         }
         Ok(Lifetime { default, min, max })
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use resetd::config::{Config, DEFAULTS, Layers, Listen};
-use resetd::domain::policy::Policy;
+use resetd::domain::policy::{Lifetime, Policy};
 use resetd_verify::Algorithm;
 
 use super::{HASH, Setup};
@@ -22,6 +22,8 @@ fn the_tenant_that_stands_in_config_toml_as_a_comment_can_be_used() {
     let tenant = config.tenant("acme").unwrap();
     assert_eq!(tenant.policy.audience, "https://app.acme.example");
     assert_eq!(tenant.policy.issuer, "https://reset.acme.example");
+    let Policy { lifetime, supersede, .. } = tenant.policy;
+    assert_eq!((lifetime.default, lifetime.min, lifetime.max, supersede), (600, 60, 3600, false));
     assert_eq!(tenant.keys.algorithm, Algorithm::EdDsa);
     assert_eq!(tenant.keys.rotate_every, Some(7_776_000));
     assert_eq!(tenant.keys.publish_ahead, 3600);
@@ -52,6 +54,39 @@ fn a_tenant_is_like_the_default_one_but_for_its_name_audience_issuer_and_folder(
     assert_eq!(acme.keys.directory, Path::new("secret/acme"));
     assert_eq!(acme.keys.algorithm, Algorithm::EdDsa);
     assert_eq!((acme.keys.rotate_every, acme.keys.publish_ahead), (Some(86_400), 600));
+}
+
+#[test]
+fn a_tenant_has_lifetimes_of_its_own_within_the_same_bounds() {
+    let tenant = |rest: &str| {
+        let text = format!(
+            "[token]\nlifetime_seconds = 900\n[tenants.acme]\naudience = \"acme\"\n{rest}\n"
+        );
+        let setup = Setup::new();
+        let config = setup.config(&text);
+        let lifetime = config.map(|config| config.tenant("acme").unwrap().policy.lifetime);
+        lifetime.map_err(|error| setup.plain(&error.to_string()))
+    };
+    let lifetime = |default, min, max| Ok(Lifetime { default, min, max });
+    assert_eq!(tenant(""), lifetime(900, 60, 86_400));
+    assert_eq!(tenant("max_lifetime_seconds = 1000"), lifetime(900, 60, 1000));
+    assert_eq!(tenant("lifetime_seconds = 300"), lifetime(300, 60, 86_400));
+    for (rest, wanted) in [
+        (
+            "max_lifetime_seconds = 600",
+            "settings.toml:3: tenants.acme.lifetime_seconds: wanted 60 to 600, as tenants.acme.min_lifetime_seconds and tenants.acme.max_lifetime_seconds say, found 900",
+        ),
+        (
+            "max_lifetime_seconds = 86401",
+            "settings.toml:5: tenants.acme.max_lifetime_seconds: wanted 1 to 86400, found 86401",
+        ),
+        (
+            "min_lifetime_seconds = 3600\nmax_lifetime_seconds = 1800",
+            "settings.toml:5: tenants.acme.min_lifetime_seconds: is 3600, more than tenants.acme.max_lifetime_seconds, which is 1800",
+        ),
+    ] {
+        assert_eq!(tenant(rest), Err(wanted.to_owned()));
+    }
 }
 
 #[test]
@@ -152,7 +187,7 @@ const MISTAKES: [(&str, &str); 17] = [
     ("\n[tenants.acme]\n", "2: tenants.acme: missing field `audience`"),
     (
         "[tenants.acme]\naudience = \"a\"\nleeway_seconds = 5\n",
-        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`",
+        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`",
     ),
     (
         "[tenants.default]\naudience = \"a\"\n",
