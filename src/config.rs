@@ -1,6 +1,7 @@
 //! Configuration in four layers: the compiled-in `config.toml`, the user's file, `RESETD_…`
 //! variables, flags. [`Config`] is valid by construction; every refusal names the place.
 
+mod bearers;
 mod callers;
 mod check;
 mod keys;
@@ -24,6 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::caller::{Callers, Scope, without_api_keys};
 
+pub use bearers::{Bearer, BearerKeys};
 pub use keys::Keys;
 pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES};
 pub use listen::Listen;
@@ -57,6 +59,8 @@ pub struct Config {
     pub audit: Audit,
     /// Who may call.
     pub callers: Callers,
+    /// Identity providers whose clients may call.
+    pub bearers: Vec<Bearer>,
 }
 
 /// The listener and its limits.
@@ -228,7 +232,8 @@ impl Config {
         let tenants = check.tenants(&raw, &server.listen, &url, &keys)?;
         let (state, audit) = (check.state(&raw)?, check.audit(&raw)?);
         let callers = check.callers(&raw, &tenants)?;
-        Ok(Self { server, tls, limits, log, tenants, keys, state, audit, callers })
+        let bearers = check.bearers(&raw, &tenants)?;
+        Ok(Self { server, tls, limits, log, tenants, keys, state, audit, callers, bearers })
     }
 
     /// The tenant that `[token]` and `[keys]` describe.

@@ -1,6 +1,7 @@
 //! The pure layer: rules and values. It reads no clock, file or socket; the caller brings the time
 //! and the randomness.
 
+pub mod bearer;
 pub mod binding;
 pub mod caller;
 pub mod identifier;

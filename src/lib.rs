@@ -13,6 +13,7 @@
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
 //! - [`audit`]: the trail of who did what, chained line by line.
 //! - [`config`]: four layers of settings into one valid configuration.
+//! - [`fetch`]: requests to others.
 //! - [`random`], [`clock`]: chance and time, brought to the rest as values.
 //! - [`domain`]: the rules, pure.
 //!
@@ -23,6 +24,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
+pub mod fetch;
 pub mod http;
 pub mod journal;
 pub mod key_admin;

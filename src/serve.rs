@@ -1,6 +1,7 @@
 //! Wires a configuration into a running server. The only place that builds the parts.
 
 mod activity;
+mod bearers;
 mod connection;
 mod housekeeping;
 mod listener;
@@ -33,6 +34,7 @@ use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
 use crate::service::{Error, Parts, ResetService, TenantParts};
 use crate::tls::{RunningTls, TlsError};
+use bearers::Kept;
 use connection::{Behind, Handshakes};
 use housekeeping::keep_house;
 use reload::Reloader;
@@ -146,9 +148,11 @@ pub async fn serve(
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
+    let providers = first_keys_of(config.bearers.clone()).await;
     let service = ResetService::new(Parts {
         tenants,
         callers,
+        bearers: providers.iter().map(Kept::bearer).collect(),
         revocations,
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
@@ -189,6 +193,7 @@ pub async fn serve(
     });
     let doors: Vec<_> = doors.collect();
     let housekeeping = tokio::spawn(keep_house(keys, tls, clock));
+    let providers = tokio::spawn(bearers::keep(providers));
     started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
     let accepting: Vec<JoinHandle<()>> = doors
         .into_iter()
@@ -203,9 +208,20 @@ pub async fn serve(
     }
     housekeeping.abort();
     reloading.abort();
+    providers.abort();
     // It waits for the disk. That it is done is all there is to know.
     let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
     Ok(())
+}
+
+/// A provider that does not answer keeps nobody else out; its clients are let in when it does.
+async fn first_keys_of(configured: Vec<config::Bearer>) -> Vec<Kept> {
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut kept: Vec<_> = configured.into_iter().map(Kept::new).collect();
+        kept.iter_mut().for_each(Kept::look);
+        kept
+    });
+    looked.await.unwrap_or_default()
 }
 
 /// Reloads whenever somebody asks for it with a signal.
@@ -257,7 +273,9 @@ fn require_callers(config: &Config) -> Result<(), ServeError> {
     let listeners = [Some(&config.server.listen), config.server.admin_listen.as_ref()];
     let mut open = listeners.into_iter().flatten().filter(|listen| !listen.is_local());
     match open.find_map(Listen::address) {
-        Some(address) if config.callers.is_empty() => Err(ServeError::NoCallers { address }),
+        Some(address) if config.callers.is_empty() && config.bearers.is_empty() => {
+            Err(ServeError::NoCallers { address })
+        }
         Some(_) | None => Ok(()),
     }
 }
@@ -399,7 +417,7 @@ fn open_folders(config: &Config, now: Timestamp) -> Result<Opened, ServeError> {
 }
 
 fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRandomness> {
-    if !config.callers.is_empty() {
+    if !config.callers.is_empty() || !config.bearers.is_empty() {
         return Ok((config.callers.clone(), None));
     }
     let key = api_key(Random::new().bytes()?);

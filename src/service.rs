@@ -2,6 +2,7 @@
 //! tenant's, in `service/tenant.rs`.
 
 mod answers;
+mod bearers;
 pub mod error;
 mod tenant;
 
@@ -13,7 +14,7 @@ use arc_swap::ArcSwap;
 use resetd_verify::MAX_LEEWAY;
 
 use crate::clock::Clock;
-use crate::domain::caller::{Caller, Callers, NoCaller};
+use crate::domain::caller::{API_KEY_PREFIX, Caller, Callers, NoCaller};
 use crate::domain::keyring::Keyring;
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{Health, Unwritten};
@@ -21,6 +22,7 @@ use crate::random::Random;
 use crate::revocation::{Past, Revocations};
 
 pub use crate::revocation::RedemptionId;
+pub use bearers::Bearer;
 pub use error::{Error, TokenError};
 pub use tenant::{
     Applied, Jwks, Phase, Presented, RedeemRequest, Redemption, Reuse, Revocation, Tenant,
@@ -37,6 +39,7 @@ pub struct ResetService(Arc<Inner>);
 struct Inner {
     tenants: BTreeMap<TenantName, Tenant>,
     callers: ArcSwap<Callers>,
+    bearers: Vec<Arc<Bearer>>,
     shared: Arc<Shared>,
 }
 
@@ -58,6 +61,8 @@ pub struct Parts {
     pub tenants: Vec<TenantParts>,
     /// Who may call.
     pub callers: Callers,
+    /// Identity providers whose clients may call.
+    pub bearers: Vec<Arc<Bearer>>,
     /// What is spent and revoked.
     pub revocations: Revocations,
     /// The time.
@@ -107,20 +112,25 @@ impl ResetService {
         });
         let tenants = tenants.collect::<Result<_, Error>>()?;
         let callers = ArcSwap::from_pointee(parts.callers);
-        Ok(Self(Arc::new(Inner { tenants, callers, shared })))
+        let bearers = parts.bearers;
+        Ok(Self(Arc::new(Inner { tenants, callers, bearers, shared })))
     }
 
-    /// Who calls, and the tenant they act for. The caller of a tenant that is not there is nobody.
+    /// Who calls, by API key or by access token, and the tenant they act for. The caller of a tenant that is not there is nobody.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub fn authenticate(
         &self,
-        api_key: &str,
+        credential: &str,
         source: Option<IpAddr>,
     ) -> Result<(Arc<Caller>, Tenant), Error> {
         let now = self.0.shared.clock.now();
-        let caller = self.0.callers.load().authenticate(api_key, source, now)?;
+        let caller = if credential.starts_with(API_KEY_PREFIX) || self.0.bearers.is_empty() {
+            self.0.callers.load().authenticate(credential, source, now)?
+        } else {
+            bearers::authenticate(&self.0.bearers, credential, now)?
+        };
         let tenant = self.tenant(&caller.tenant).ok_or(NoCaller::Unknown)?.clone();
         Ok((caller, tenant))
     }

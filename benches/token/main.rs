@@ -187,6 +187,7 @@ impl Issuer {
         let service = ResetService::new(Parts {
             tenants: vec![TenantParts { policy: self.policy.clone(), keyring }],
             callers: Callers::new(Vec::new()),
+            bearers: Vec::new(),
             revocations: Revocations::guarding(clock.now(), u64::MAX, [0; 16]),
             clock,
             jwks_max_age: 300,

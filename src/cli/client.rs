@@ -6,18 +6,17 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 use resetd_verify::UnverifiedToken;
 use serde_json::{Map, Value, json};
-use ureq::http::{Response, StatusCode, Uri};
-use ureq::{Agent, Body, Proxy};
+use ureq::Body;
+use ureq::http::Response;
 use zeroize::Zeroizing;
 
 use super::output::{Output, facts, remark};
 use super::{Outcome, token};
-use crate::config::{is_loopback, read_text};
+use crate::config::read_text;
 use crate::domain::caller::is_api_key;
 use crate::domain::secret::Secret;
+use crate::fetch::{self, MAX_ANSWER_BYTES};
 
-/// Longest answer that is read, in bytes.
-const MAX_ANSWER_BYTES: u64 = 1024 * 1024;
 /// Refusals of a token that is good, and not for what was named beside it.
 const MISMATCHES: [&str; 2] = ["credential_mismatch", "credential_version_mismatch"];
 /// Time for one whole exchange.
@@ -206,7 +205,7 @@ impl Service {
     fn post(&self, path: &str, body: &Value, proof: &str) -> Result<Answer> {
         let url = format!("{}{path}", self.url.trim_end_matches('/'));
         let key = self.api_key()?;
-        let mut response = agent(&url)
+        let mut response = fetch::agent(&url, TIMEOUT)
             .post(&url)
             .header("Authorization", format!("Bearer {}", key.expose()))
             .header("Content-Type", "application/json")
@@ -265,35 +264,12 @@ fn failure(url: &str, answer: &Value) -> anyhow::Error {
 
 /// Fetches a small public document.
 pub(super) fn get(url: &str) -> Result<Vec<u8>> {
-    let mut response =
-        agent(url).get(url).call().map_err(|error| anyhow!("cannot fetch {url}: {error}"))?;
-    if response.status() != StatusCode::OK {
-        bail!("{url} answered {}, wanted 200 OK", response.status());
-    }
-    read(&mut response)
+    fetch::get(url, TIMEOUT).map_err(|error| anyhow!(error))
 }
 
 fn read(response: &mut Response<Body>) -> Result<Vec<u8>> {
     let body = response.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
     body.context("the answer broke off or is too long")
-}
-
-/// The system's certificates decide whom to trust; redirects are not followed, since a key must go
-/// nowhere else. A proxy of the environment is for hosts that are not this machine.
-fn agent(url: &str) -> Agent {
-    let uri: Option<Uri> = url.parse().ok();
-    let is_here = uri.as_ref().and_then(Uri::host).is_some_and(is_loopback);
-    let proxy = if is_here { None } else { Proxy::try_from_env() };
-    let tls =
-        ureq::tls::TlsConfig::builder().root_certs(ureq::tls::RootCerts::PlatformVerifier).build();
-    Agent::config_builder()
-        .tls_config(tls)
-        .proxy(proxy)
-        .timeout_global(Some(TIMEOUT))
-        .max_redirects(0)
-        .http_status_as_error(false)
-        .build()
-        .into()
 }
 
 fn members<const N: usize>(members: [(&str, Option<Value>); N]) -> Value {

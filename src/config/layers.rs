@@ -23,7 +23,7 @@ pub const RESERVED_VARIABLES: [&str; 4] =
 pub const PASSPHRASE_VARIABLE: &str = "RESETD_KEYS_PASSPHRASE";
 
 /// Sections whose names are the user's own: they stand in files only.
-const IN_FILES_ONLY: [&str; 2] = ["tenants.", "callers."];
+const IN_FILES_ONLY: [&str; 3] = ["tenants.", "callers.", "bearers."];
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]

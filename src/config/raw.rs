@@ -19,6 +19,8 @@ pub(super) struct RawConfig {
     pub(super) tenants: BTreeMap<String, RawTenant>,
     #[serde(default)]
     pub(super) callers: Vec<RawCaller>,
+    #[serde(default)]
+    pub(super) bearers: Vec<RawBearer>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -152,4 +154,21 @@ pub(super) struct RawApiKey {
     pub(super) file: Option<String>,
     #[serde(default)]
     pub(super) expires: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "an identity provider")]
+pub(super) struct RawBearer {
+    pub(super) name: String,
+    pub(super) issuer: String,
+    pub(super) audience: String,
+    pub(super) scopes: Vec<String>,
+    #[serde(default)]
+    pub(super) scope_prefix: Option<String>,
+    #[serde(default)]
+    pub(super) tenant: Option<String>,
+    #[serde(default)]
+    pub(super) jwks_file: Option<String>,
+    #[serde(default)]
+    pub(super) jwks_url: Option<String>,
 }

@@ -12,6 +12,7 @@ use ring::digest::{SHA256, digest};
 use subtle::{Choice, ConstantTimeEq as _};
 use zeroize::Zeroizing;
 
+use super::bearer::BearerError;
 use super::policy::TenantName;
 use super::secret::Secret;
 
@@ -219,6 +220,14 @@ pub enum NoCaller {
         name: String,
         /// When.
         at: Timestamp,
+    },
+    /// The access token does not let anybody in.
+    #[error("the token is none of {issuer}: {error}")]
+    BadToken {
+        /// The identity provider that was tried.
+        issuer: String,
+        /// What is wrong.
+        error: BearerError,
     },
     /// The caller may not call from there.
     #[error("the caller {name} may not call from {}", address.map_or("an unknown address".into(), |it| it.to_string()))]

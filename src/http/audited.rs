@@ -8,7 +8,6 @@ use resetd_verify::KeyId;
 
 use super::caller::CalledBy;
 use super::observe::Facts;
-use super::problem::ProblemKind;
 use super::source::Source;
 use crate::audit::{Action, Audit, Event};
 use crate::domain::caller::without_api_keys;
@@ -153,14 +152,9 @@ fn completed(event: Event, facts: &Facts<'_>, answer: &Extensions) -> Event {
         jti: facts.jti.clone(),
         username: answer.get::<AboutUser>().map(|it| it.0.clone()),
         keys: keys.into_iter().flatten().map(ToString::to_string).collect(),
-        reason: facts.reason.as_deref().filter(|_| !repeats_path(facts.code)).map(told),
+        reason: facts.reason.as_deref().map(told),
         ..event
     }
-}
-
-/// That no key is known by a name repeats the name, which came in the path and may be anything.
-fn repeats_path(code: &str) -> bool {
-    code == ProblemKind::KeyUnknown.code()
 }
 
 /// The texts of errors name no secret. Should one do so some day, a key is taken out here.

@@ -80,12 +80,15 @@ impl<'r> Facts<'r> {
         let error = cause.and_then(|cause| cause.downcast_ref::<Error>());
         let jti = extensions.get::<AboutToken>().map(|about| about.0);
         let called_by = extensions.get::<CalledBy>();
+        let code = refusal.map_or(OK, |refusal| refusal.code);
+        // That no key is known by a name repeats the name, which came in the path and may be anything.
+        let reason = cause.filter(|_| code != ProblemKind::KeyUnknown.code());
         Self {
             caller: called_by.map(|by| by.caller.as_str()),
             tenant: called_by.map(|by| by.tenant.policy().tenant.as_str()),
-            code: refusal.map_or(OK, |refusal| refusal.code),
+            code,
             jti: jti.or_else(|| error.and_then(Error::token_id)).map(|jti| jti.to_string()),
-            reason: cause.map(ToString::to_string),
+            reason: reason.map(ToString::to_string),
             is_reuse: error.is_some_and(Error::is_reuse),
         }
     }

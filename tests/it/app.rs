@@ -160,6 +160,7 @@ impl TestApp {
         let service = ResetService::new(Parts {
             tenants,
             callers: Callers::new(callers),
+            bearers: Vec::new(),
             revocations: Revocations::guarding(clock.now(), options.capacity, options.salt),
             clock: clock.clone(),
             jwks_max_age: options.jwks_max_age,

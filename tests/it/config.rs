@@ -285,7 +285,7 @@ const MISTAKES: [(&str, &str); 53] = [
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `audit`, `tenants`, `callers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `audit`, `tenants`, `callers`, `bearers`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",

@@ -139,6 +139,7 @@ async fn a_machine_whose_clock_lags_beyond_every_leeway_is_not_ready() {
         let service = ResetService::new(Parts {
             tenants: vec![TenantParts { policy, keyring }],
             callers: Callers::default(),
+            bearers: Vec::new(),
             revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),
             clock: Arc::new(LaggingClock(lag)),
             jwks_max_age: 300,

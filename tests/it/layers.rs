@@ -4,11 +4,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 15] = [
+const TABLE: [(&str, &[&str]); 16] = [
     ("main", &["cli"]),
     (
         "cli",
-        &["serve", "audit", "key_admin", "tls", "config", "keystore", "domain", "clock", "random"],
+        &[
+            "serve",
+            "audit",
+            "key_admin",
+            "tls",
+            "fetch",
+            "config",
+            "keystore",
+            "domain",
+            "clock",
+            "random",
+        ],
     ),
     (
         "serve",
@@ -25,12 +36,14 @@ const TABLE: [(&str, &[&str]); 15] = [
             "clock",
             "random",
             "tls",
+            "fetch",
         ],
     ),
     ("http", &["audit", "key_admin", "service", "tls", "journal", "domain", "random"]),
     ("key_admin", &["audit", "service", "keystore", "domain", "clock"]),
     ("service", &["revocation", "journal", "domain", "clock", "random"]),
     ("tls", &["config", "domain"]),
+    ("fetch", &["config"]),
     ("keystore", &["domain"]),
     ("revocation", &["journal", "domain"]),
     ("audit", &["domain", "clock"]),

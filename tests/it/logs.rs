@@ -55,6 +55,22 @@ fn no_token_key_or_whole_address_is_ever_logged() {
 }
 
 #[test]
+fn a_token_in_the_place_of_a_key_is_not_logged() {
+    let key = resetd::domain::caller::api_key([7; 32]);
+    let hash = resetd::domain::caller::KeyHash::of(key.expose());
+    let caller =
+        format!("[[callers]]\nname = \"ops\"\nkey_sha256 = \"{hash}\"\nscopes = [\"keys:read\"]\n");
+    let server = Server::start_with(&caller, &[]);
+    let request = format!(
+        "GET /admin/keys/eyJhbGciOi HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nConnection: close\r\n\r\n",
+        key.expose()
+    );
+    assert!(server.exchange(request.as_bytes()).contains("key_unknown"));
+    let log = server.log();
+    assert!(log.contains("key_unknown") && !log.contains("eyJhbGciOi"), "{log}");
+}
+
+#[test]
 fn every_request_has_one_line_that_says_who_what_and_how_it_ended() {
     let (server, _) = talkative_run();
     let log = server.log();

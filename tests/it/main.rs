@@ -4,6 +4,7 @@
 
 mod app;
 mod audit;
+mod bearers;
 mod binding;
 mod server;
 

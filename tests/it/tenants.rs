@@ -291,6 +291,7 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
     let service = ResetService::new(Parts {
         tenants: vec![TenantParts { policy, keyring }],
         callers: Callers::new(vec![caller]),
+        bearers: Vec::new(),
         revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),
         clock: app.clock.clone(),
         jwks_max_age: 300,
