@@ -1,5 +1,7 @@
 //! Redemptions in two phases: held for one caller, then committed or cancelled by that caller, or over.
 
+use std::path::Path;
+
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use resetd::domain::caller::{KeyHash, Scope, api_key};
@@ -391,6 +393,13 @@ fn holds_commits_and_cancels_survive_a_crash() {
     assert_eq!(end(&server, 2, "cancel").0, 200);
 }
 
+/// What a process that starts now on this folder knows.
+fn open(folder: &Path, now: Timestamp) -> Revocations {
+    let folder = StateFolder::open(folder, [7; 16]).unwrap();
+    let recovered = folder.recover(now, &|_, _| {}).unwrap();
+    Revocations::journalled(folder, &recovered, now, 100)
+}
+
 #[tokio::test]
 async fn a_hold_that_outlasts_its_token_survives_a_restart_and_stays_revoked_if_it_was() {
     let app = TestApp::start();
@@ -398,11 +407,7 @@ async fn a_hold_that_outlasts_its_token_survives_a_restart_and_stays_revoked_if_
     for is_revoked in [false, true] {
         let claims = app.tenant().check("all", &app.issue("alice").await).unwrap();
         let folder = tempfile::tempdir().unwrap();
-        let open = |now: Timestamp| {
-            let folder = StateFolder::open(folder.path(), [7; 16]).unwrap();
-            let recovered = folder.recover(now, &|_, _| {}).unwrap();
-            Revocations::journalled(folder, &recovered, now, 100)
-        };
+        let open = |now| open(folder.path(), now);
         let held_at = claims.exp.minus(1);
         let revocations = open(held_at);
         let end = held_at.plus(600);
@@ -427,11 +432,7 @@ async fn a_users_revocation_outlasts_the_holds_of_the_users_tokens() {
     let claims = app.tenant().check("all", &app.issue("alice").await).unwrap();
     let claims = Claims { exp: claims.iat.plus(300), ..claims };
     let folder = tempfile::tempdir().unwrap();
-    let open = |now: Timestamp| {
-        let folder = StateFolder::open(folder.path(), [7; 16]).unwrap();
-        let recovered = folder.recover(now, &|_, _| {}).unwrap();
-        Revocations::journalled(folder, &recovered, now, 100)
-    };
+    let open = |now| open(folder.path(), now);
     let held_at = claims.exp.minus(1);
     let revocations = open(held_at);
     let end = held_at.plus(600);
@@ -451,11 +452,7 @@ async fn a_leeway_that_is_raised_later_brings_no_spent_token_back() {
     let policy = app.tenant().policy();
     let claims = app.tenant().check("all", &app.issue("alice").await).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let open = |now: Timestamp| {
-        let folder = StateFolder::open(folder.path(), [7; 16]).unwrap();
-        let recovered = folder.recover(now, &|_, _| {}).unwrap();
-        Revocations::journalled(folder, &recovered, now, 100)
-    };
+    let open = |now| open(folder.path(), now);
     let spent_at = claims.exp.minus(10);
     let spent = open(spent_at).redeem(policy, &claims, None, || spent_at).unwrap();
     spent.wait().await.unwrap();
