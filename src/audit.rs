@@ -80,12 +80,16 @@ actions! {
     KeysRevoke "keys_revoke" "a key was to be trusted no more";
     Metrics "metrics" "the metrics were asked for and refused";
     KeysChanged "keys_changed" "changed keys were taken up from their folder";
+    ConfigReload "config_reload" "the configuration was to be read again";
     ConfigReloaded "config_reloaded" "a changed configuration was read";
     Started "started" "the server started";
     Stopped "stopped" "the server stopped";
     Lost "lost" "`count` events could not be written";
     Pruned "pruned" "files were removed by `audit.keep_files`; `firstSeq` is the first line left";
 }
+
+/// A reason is told up to here, in characters, so that a line stays a line.
+pub const MAX_REASON: usize = 512;
 
 /// One event. Whatever is not known is left out of its line.
 #[derive(Clone, Debug, Serialize)]
@@ -250,7 +254,9 @@ impl Audit {
     /// A changed configuration was taken up, or refused for this reason.
     pub fn config_reloaded(&self, refused: Option<String>) {
         let outcome = if refused.is_none() { OK } else { "config_invalid" };
-        self.record(Event { reason: refused, ..Event::new(Action::ConfigReloaded, outcome) });
+        // It quotes the configuration, which may hold anything.
+        let reason = refused.map(|reason| reason.chars().take(MAX_REASON).collect());
+        self.record(Event { reason, ..Event::new(Action::ConfigReloaded, outcome) });
     }
 
     /// Changed keys of a tenant are in use; `active` is the one that signs now.

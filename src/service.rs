@@ -129,10 +129,20 @@ impl ResetService {
         let caller = if credential.starts_with(API_KEY_PREFIX) || self.0.bearers.is_empty() {
             self.0.callers.load().authenticate(credential, source, now)?
         } else {
-            bearers::authenticate(&self.0.bearers, credential, now)?
+            let caller = bearers::authenticate(&self.0.bearers, credential, now)?;
+            if !caller.may_call_from(source) {
+                let name = caller.name.clone();
+                return Err(NoCaller::WrongNetwork { name, address: source }.into());
+            }
+            caller
         };
         let tenant = self.tenant(&caller.tenant).ok_or(NoCaller::Unknown)?.clone();
         Ok((caller, tenant))
+    }
+
+    /// Whether clients of an identity provider may call.
+    pub fn has_bearers(&self) -> bool {
+        !self.0.bearers.is_empty()
     }
 
     /// Who may call now.

@@ -141,6 +141,10 @@ impl Trail {
             let mut options = OpenOptions::new();
             let mut file = options.read(true).append(true).open(&path).map_err(io_error(&path))?;
             let (line, length, torn) = end_of(&mut file).map_err(io_error(&path))?;
+            // A line is never so long: that is no torn line but something that nobody here wrote.
+            if torn > MAX_LINE as u64 {
+                return Err(AuditError::Unreadable { path });
+            }
             if self.file.is_none() {
                 if torn > 0 {
                     file.set_len(length).map_err(io_error(&path))?;

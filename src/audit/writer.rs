@@ -160,7 +160,9 @@ impl Writer {
         let Target::File(trail) = &self.target else { return };
         let Some(first) = trail.kept_from() else { return };
         let event = Event { first_seq: Some(first), ..Event::new(Action::Pruned, OK) };
+        // Else a power cut could keep the removal and lose the line that accounts for it.
         if self.write(&event, self.clock.now())
+            && self.target.sync().is_ok()
             && let Target::File(trail) = &mut self.target
         {
             trail.remove_before(first);

@@ -4,7 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Subcommand;
 
 use super::output::{Output, facts, remark};
@@ -43,6 +43,9 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
     } else {
         named_files(&args.paths)?
     };
+    if files.is_empty() {
+        bail!("there is no file of an audit trail; name its folder: resetd audit verify DIR");
+    }
     // Of single files nobody can say whether they are all.
     let whole = args.paths.iter().all(|path| path.is_dir());
     let expected = Expected { whole, seq: args.last_seq, hash: args.last_hash.clone() };

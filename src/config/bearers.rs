@@ -79,6 +79,7 @@ impl Check<'_> {
             tenant,
             scope_prefix: raw.scope_prefix.clone().unwrap_or_default(),
             scopes,
+            networks: self.networks(&key("networks"), &raw.networks)?,
         };
         Ok(Bearer { issuer, keys: self.bearer_keys(section, raw)? })
     }
@@ -87,6 +88,10 @@ impl Check<'_> {
         match (&raw.jwks_file, &raw.jwks_url) {
             (Some(file), None) => Ok(BearerKeys::File(PathBuf::from(file))),
             (None, Some(url)) if is_safe(url) => Ok(BearerKeys::Url(url.clone())),
+            (None, Some(url)) if url.contains('@') => self.refuse(
+                &format!("{section}.jwks_url"),
+                "wanted an https URL without a user or password in it",
+            ),
             (None, Some(url)) => {
                 let wanted = "wanted an https URL (http only on a loopback address)";
                 self.refuse(&format!("{section}.jwks_url"), format!("{wanted}, found {url:?}"))
@@ -103,6 +108,7 @@ fn is_safe(url: &str) -> bool {
     let uri = url.parse::<Uri>().ok();
     let host = uri.as_ref().and_then(Uri::host).unwrap_or_default();
     match uri.as_ref().and_then(Uri::scheme_str) {
+        _ if url.contains('@') => false,
         Some("https") => !host.is_empty(),
         Some("http") => is_loopback(host),
         _ => false,

@@ -168,6 +168,8 @@ pub(super) struct RawBearer {
     #[serde(default)]
     pub(super) tenant: Option<String>,
     #[serde(default)]
+    pub(super) networks: Vec<String>,
+    #[serde(default)]
     pub(super) jwks_file: Option<String>,
     #[serde(default)]
     pub(super) jwks_url: Option<String>,

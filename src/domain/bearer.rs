@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ipnet::IpNet;
 use resetd_verify::json::{self, Object, Value};
 use resetd_verify::{KeyId, KeySet, PublicKey, Timestamp};
 use signature::Verifier as _;
@@ -36,6 +37,8 @@ pub struct BearerIssuer {
     pub scope_prefix: String,
     /// The most that its tokens can grant.
     pub scopes: Vec<Scope>,
+    /// Where its clients may call from; anywhere, if there are none.
+    pub networks: Vec<IpNet>,
 }
 
 /// Why a token lets nobody in. What it says is not repeated: it is not proven.
@@ -97,7 +100,7 @@ impl BearerIssuer {
             tenant: self.tenant.clone(),
             scopes: self.granted(text("scope").unwrap_or_default()),
             keys: Vec::new(),
-            networks: Vec::new(),
+            networks: self.networks.clone(),
         }))
     }
 
@@ -119,7 +122,11 @@ pub fn bearer_keys(jwks: &[u8]) -> Option<KeySet> {
         let Value::Object(jwk) = key else { return None };
         PublicKey::from_jwk(jwk).ok()
     };
-    KeySet::from_keys(keys.iter().take(MAX_KEYS).filter_map(key)).ok().filter(|it| !it.is_empty())
+    let mut known: Vec<PublicKey> = keys.iter().take(MAX_KEYS).filter_map(key).collect();
+    // Of two by one name nobody can say which is meant.
+    let names: Vec<KeyId> = known.iter().map(|key| key.kid().clone()).collect();
+    known.retain(|key| names.iter().filter(|name| *name == key.kid()).count() == 1);
+    KeySet::from_keys(known).ok().filter(|it| !it.is_empty())
 }
 
 /// The claims of a token whose signature is good. Nothing of them is looked at before.

@@ -198,7 +198,8 @@ impl Caller {
         self.scopes.contains(&scope)
     }
 
-    fn may_call_from(&self, source: Option<IpAddr>) -> bool {
+    /// Whether it may call from there.
+    pub fn may_call_from(&self, source: Option<IpAddr>) -> bool {
         let is_in = |source: IpAddr| self.networks.iter().any(|network| network.contains(&source));
         self.networks.is_empty() || source.is_some_and(is_in)
     }
@@ -290,6 +291,21 @@ impl Callers {
         }
         key.last_used.store(now.seconds(), Ordering::Relaxed);
         Ok(Arc::clone(caller))
+    }
+
+    /// Whether they are the same, so that nothing changes for anybody.
+    pub fn same_as(&self, other: &Self) -> bool {
+        let same_key = |(one, other): (&ApiKey, &ApiKey)| {
+            (&one.hash, one.expires) == (&other.hash, other.expires)
+        };
+        let same = |(one, other): (&Caller, &Caller)| {
+            let rest = |it: &Caller| (it.name.clone(), it.tenant.clone(), it.networks.clone());
+            rest(one) == rest(other)
+                && one.scopes == other.scopes
+                && one.keys.len() == other.keys.len()
+                && one.keys.iter().zip(&other.keys).all(same_key)
+        };
+        self.0.len() == other.0.len() && self.iter().zip(other.iter()).all(same)
     }
 
     /// Takes over from other callers when the keys that stay were used.

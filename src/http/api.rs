@@ -40,7 +40,11 @@ pub(super) async fn issue(
     let request = read_issue_request(&body)?;
     let user = Extension(AboutUser::new(request.username.as_str()));
     let tenant = by.tenant.policy().tenant.as_str();
-    let admitted = gate.rules().admit_user(tenant, request.username.as_str());
+    // An answer that is given again is no other link.
+    let admitted = match attempt.filter(|attempt| by.tenant.is_repeat(*attempt)) {
+        Some(_) => Ok(()),
+        None => gate.rules().admit_user(tenant, request.username.as_str()),
+    };
     let issued = match admitted {
         Ok(()) => by.tenant.issue(&request, attempt).await.map_err(Problem::from),
         Err(problem) => Err(problem),

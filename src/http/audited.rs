@@ -9,12 +9,10 @@ use resetd_verify::KeyId;
 use super::caller::CalledBy;
 use super::observe::Facts;
 use super::source::Source;
-use crate::audit::{Action, Audit, Event};
+use crate::audit::{Action, Audit, Event, MAX_REASON};
 use crate::domain::caller::without_api_keys;
 use crate::domain::identifier::masked;
 
-/// A cause is told up to here: a token that was made up may have much to say.
-const MAX_REASON: usize = 512;
 /// The most keys that a line names.
 const MAX_KEYS: usize = 64;
 
@@ -66,6 +64,7 @@ fn action_of(method: &Method, route: &str) -> Option<Action> {
         "/admin/keys/{kid}/activate" if is_post => Action::KeysActivate,
         "/admin/keys/{kid}/retire" if is_post => Action::KeysRetire,
         "/admin/keys/{kid}/revoke" if is_post => Action::KeysRevoke,
+        "/admin/config/reload" if is_post => Action::ConfigReload,
         "/metrics" if is_read => Action::Metrics,
         _ => return None,
     })
@@ -170,6 +169,8 @@ mod tests {
     fn a_route_that_changes_anything_makes_a_line_by_every_method_it_has() {
         assert_eq!(action_of(&Method::HEAD, "/password-tokens/{token}"), Some(Action::Check));
         assert_eq!(action_of(&Method::DELETE, "/password-tokens/{token}"), Some(Action::Revoke));
+        let reload = action_of(&Method::POST, "/admin/config/reload");
+        assert_eq!(reload, Some(Action::ConfigReload));
         assert_eq!(action_of(&Method::GET, "/redemptions"), None);
         assert_eq!(action_of(&Method::GET, "/health/live"), None);
         assert_eq!(action_of(&Method::GET, "-"), None);

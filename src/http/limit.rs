@@ -45,22 +45,23 @@ pub struct Gate(Arc<ArcSwap<Rules>>);
 /// The counts of one configuration.
 #[derive(Debug)]
 pub(super) struct Rules {
-    source: Option<Rate>,
-    caller: Option<Rate>,
-    user: Option<Rate>,
-    holder: Rate,
+    source: Option<Arc<Rate>>,
+    caller: Option<Arc<Rate>>,
+    user: Option<Arc<Rate>>,
+    holder: Arc<Rate>,
     pub(super) trusted_proxies: Vec<IpNet>,
 }
 
 impl Gate {
     /// Begins to count.
     pub fn new(rates: Rates) -> Self {
-        Self(Arc::new(ArcSwap::from_pointee(Rules::new(rates))))
+        Self(Arc::new(ArcSwap::from_pointee(Rules::new(rates, None))))
     }
 
-    /// Goes on with other rates. Nobody's earlier requests are counted any more.
+    /// Goes on with other rates. Where a rate is another one, earlier requests are not counted any more.
     pub fn replace(&self, rates: Rates) {
-        self.0.store(Arc::new(Rules::new(rates)));
+        let before = self.0.load_full();
+        self.0.store(Arc::new(Rules::new(rates, Some(&before))));
     }
 
     pub(super) fn rules(&self) -> Guard<Arc<Rules>> {
@@ -69,9 +70,19 @@ impl Gate {
 }
 
 impl Rules {
-    fn new(rates: Rates) -> Self {
-        let minute = |name, per_minute| Rate::new(name, Quota::per_minute(per_minute), 60);
-        let hour = |name, per_hour| Rate::new(name, Quota::per_hour(per_hour), 3600);
+    fn new(rates: Rates, before: Option<&Self>) -> Self {
+        let known = before.into_iter().flat_map(|before| {
+            let optional = [&before.source, &before.caller, &before.user];
+            optional.into_iter().flatten().chain([&before.holder]).cloned()
+        });
+        let known: Vec<Arc<Rate>> = known.collect();
+        let rate = |name, quota: Quota, window| {
+            let is_it = |rate: &&Arc<Rate>| rate.name == name && rate.quota == quota;
+            let rate = known.iter().find(is_it).cloned();
+            rate.unwrap_or_else(|| Arc::new(Rate::new(name, quota, window)))
+        };
+        let minute = |name, per_minute| rate(name, Quota::per_minute(per_minute), 60);
+        let hour = |name, per_hour| rate(name, Quota::per_hour(per_hour), 3600);
         Self {
             source: rates.source_per_minute.map(|rate| minute("source", rate)),
             caller: rates.caller_per_minute.map(|rate| minute("caller", rate)),

@@ -45,7 +45,8 @@ impl Kept {
         let found = match &self.keys {
             BearerKeys::File(path) => {
                 let modified = fs::metadata(path).and_then(|found| found.modified()).ok();
-                if modified.is_some() && modified == self.modified {
+                // What could not be read is tried again: to mend its mode is no change of the file.
+                if modified.is_some() && modified == self.modified && !self.is_failing {
                     return;
                 }
                 self.modified = modified;

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::audit::Audit;
 use crate::config::{Config, ConfigError};
+use crate::domain::caller::Caller;
 use crate::http::{Gate, ReloadConfig, Reloaded};
 use crate::service::ResetService;
 
-use super::{rates, require_callers};
+use super::rates;
 
 /// Sections whose settings are taken up while the server runs.
 const AT_ONCE: [&str; 2] = ["callers.", "limits."];
@@ -82,22 +83,47 @@ impl Reloader {
     fn try_reload(&self) -> Result<Reloaded, String> {
         let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let (config, settings) = self.read.read().map_err(|error| error.to_string())?;
-        if !self.is_one_run || !config.callers.is_empty() {
-            require_callers(&config).map_err(|error| error.to_string())?;
-        }
+        self.refuse_to_lock_out(&config)?;
         let is_at_once = |key: &String| AT_ONCE.iter().any(|section| key.starts_with(section));
-        let (applied, needs_restart): (Vec<_>, Vec<_>) =
+        let (mut applied, needs_restart): (Vec<_>, Vec<_>) =
             changed(&known, &settings).into_iter().partition(is_at_once);
-        let is_about = |section: &str| applied.iter().any(|key| key.starts_with(section));
-        if is_about("callers.") {
+        let is_about =
+            |applied: &[String], section: &str| applied.iter().any(|key| key.starts_with(section));
+        // The key in a file may be another one though nothing changed in the settings.
+        if !self.keeps_one_run(&config) && !config.callers.same_as(&self.service.callers()) {
+            if !is_about(&applied, "callers.") {
+                applied.push("callers".into());
+            }
             self.service.replace_callers(config.callers);
         }
-        if is_about("limits.") {
+        if is_about(&applied, "limits.") {
             self.gate.replace(rates(&config.limits));
         }
         known.retain(|key, _| !is_at_once(key));
         known.extend(settings.into_iter().filter(|(key, _)| is_at_once(key)));
         Ok(Reloaded { applied, needs_restart })
+    }
+}
+
+impl Reloader {
+    /// Whether the caller that was made up for this run stays.
+    fn keeps_one_run(&self, config: &Config) -> bool {
+        self.is_one_run && config.callers.is_empty()
+    }
+
+    /// What callers depend on, tenants and identity providers, waits for a restart. So must they.
+    fn refuse_to_lock_out(&self, config: &Config) -> Result<(), String> {
+        let is_unknown = |caller: &&Caller| self.service.tenant(&caller.tenant).is_none();
+        if let Some(caller) = config.callers.iter().find(is_unknown) {
+            let (name, tenant) = (&caller.name, &caller.tenant);
+            return Err(format!(
+                "the caller {name:?} is of the tenant {tenant}, which is there after a restart only; restart"
+            ));
+        }
+        if config.callers.is_empty() && !self.is_one_run && !self.service.has_bearers() {
+            return Err("there would be no caller any more; identity providers are taken up by a restart only".into());
+        }
+        Ok(())
     }
 }
 

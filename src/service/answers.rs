@@ -53,6 +53,11 @@ impl Answers {
         }
     }
 
+    /// Whether a request has its answer, or will have.
+    pub(super) fn knows(&self, attempt: Attempt) -> bool {
+        self.0.contains_key(&attempt.key)
+    }
+
     pub(super) fn count(&self) -> u64 {
         self.0.entry_count()
     }

@@ -171,6 +171,11 @@ impl Tenant {
         }
     }
 
+    /// Whether a request for a token came before, so that it makes no other.
+    pub fn is_repeat(&self, attempt: Attempt) -> bool {
+        self.0.shared.answers.knows(attempt)
+    }
+
     async fn issue_once(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let Shared { revocations, random, answers, .. } = &**shared;

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Method, header};
 use resetd::audit::{
-    Action, Audit, Event, Expected, OK, Report, Rotation, Sink, Trail, files_in, verify,
+    Action, Audit, AuditError, Event, Expected, OK, Report, Rotation, Sink, Trail, files_in, verify,
 };
 use resetd::clock::ManualClock;
 use resetd::domain::caller::Scope;
@@ -620,4 +620,16 @@ fn a_folder_or_file_that_others_can_write_to_is_refused() {
         fs::set_permissions(which, fs::Permissions::from_mode(good)).unwrap();
     }
     Trail::open(&path, ALL_IN_ONE).unwrap();
+}
+
+#[test]
+fn what_is_too_long_to_be_a_torn_line_is_not_cut_off() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit-00000000000000000001.jsonl");
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(&file, vec![0; 200_000]).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    let refused = Trail::open(folder.path(), Rotation { bytes: 1 << 20, keep: 0 }).unwrap_err();
+    assert!(matches!(refused, AuditError::Unreadable { .. }), "{refused}");
+    assert_eq!(fs::metadata(&file).unwrap().len(), 200_000);
 }

@@ -266,17 +266,41 @@ fn a_provider_that_does_not_answer_keeps_nobody_else_out() {
 }
 
 #[test]
+fn a_providers_clients_can_be_pinned_to_networks() {
+    let provider = Provider::new("k1");
+    for (network, status) in [("127.0.0.0/8", 201), ("10.0.0.0/8", 401)] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("jwks.json"), provider.jwks()).unwrap();
+        let keys = format!("jwks_file = \"jwks.json\"\nnetworks = [\"{network}\"]");
+        let server = Server::start_in(folder, &settings(&keys), &[]);
+        assert_eq!(issue(&server, &provider.token("reset:issue")).0, status, "{network}");
+    }
+}
+
+#[test]
+fn a_key_name_that_stands_twice_is_nobodys_and_the_others_count() {
+    let (first, second) = (Provider::new("k1"), Provider::new("k2"));
+    let server = trusting(&first);
+    let set = json!({ "keys": [first.jwk, first.jwk, second.jwk] }).to_string();
+    fs::write(server.folder.path().join("jwks.json"), set).unwrap();
+    wait_until("the other key", || issue(&server, &second.token("reset:issue")).0 == 201);
+    assert_eq!(issue(&server, &first.token("reset:issue")).0, 401);
+}
+
+#[test]
 fn a_provider_that_cannot_be_trusted_is_refused_with_its_line() {
     for (keys, wanted) in [
         ("jwks_url = \"http://login.example.com/jwks\"", "bearers.0.jwks_url: wanted an https URL"),
         ("", "bearers.0: wanted exactly one of jwks_file and jwks_url"),
         ("jwks_file = \"a\"\njwks_url = \"https://b\"", "bearers.0: wanted exactly one of"),
+        ("jwks_url = \"https://user:hunter2@b\"", "wanted an https URL without a user or password"),
         ("jwks_file = \"a\"\ntenant = \"acme\"", "bearers.0.tenant: no tenant \"acme\""),
     ] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("settings.toml"), settings(keys)).unwrap();
         let output = run(folder.path(), &["--config", "settings.toml", "config", "check"]);
         assert_eq!(output.status.code(), Some(2));
-        assert!(stderr(&output).contains(wanted), "{}", stderr(&output));
+        let told = stderr(&output);
+        assert!(told.contains(wanted) && !told.contains("hunter2"), "{told}");
     }
 }

@@ -145,3 +145,38 @@ async fn a_caller_that_may_call_from_one_network_is_nobody_elsewhere() {
     let nowhere = app.post("/password-tokens", json!({ "username": "alice" })).await;
     nowhere.assert_problem(401, "unauthenticated");
 }
+
+#[tokio::test]
+async fn behind_a_proxy_a_pinned_caller_is_known_by_the_clients_address_alone() {
+    let app = TestApp::start_with(|options| {
+        options.networks = vec!["10.0.0.0/8".parse().unwrap()];
+        options.rates.trusted_proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    });
+    let key = app.api_key.expose();
+    for (forwarded, status) in [
+        ("10.1.2.3", 201),
+        ("203.0.113.9", 401),
+        ("\u{ff}, 203.0.113.9", 401),
+        ("203.0.113.9:4711", 401),
+        ("junk", 401),
+    ] {
+        let answer = issue(&app, key, "alice", "10.0.0.1", forwarded).await;
+        assert_eq!(answer.status.as_u16(), status, "{forwarded}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_given_again_is_no_other_link() {
+    let app = TestApp::start_with(|options| options.rates.user_tokens_per_hour = at_most(1));
+    let ask = async |key: &str| {
+        let request = app
+            .request(axum::http::Method::POST, "/password-tokens")
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("idempotency-key", key);
+        app.send(request.body(json!({ "username": "alice" }).to_string().into()).unwrap()).await
+    };
+    let first = ask("a").await;
+    assert_eq!(first.status, StatusCode::CREATED);
+    assert_eq!(ask("a").await.text, first.text);
+    assert_limited(&ask("b").await, 3601);
+}

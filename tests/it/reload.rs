@@ -126,3 +126,49 @@ fn a_caller_made_up_for_one_run_stays_as_long_as_there_is_no_other() {
     }
     issue_as_one_run(0);
 }
+
+#[test]
+fn another_key_in_the_same_file_is_taken_up() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("web.key"), api_key([2; 32]).expose()).unwrap();
+    let web = "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey_file = \"web.key\"\n";
+    let server = Server::start_in(folder, &(admin() + web), &[]);
+    assert_eq!((issue(&server, 2), issue(&server, 3)), (201, 401));
+    fs::write(server.folder.path().join("web.key"), api_key([3; 32]).expose()).unwrap();
+    assert_eq!(reload(&server, 0).json()["applied"], serde_json::json!(["callers"]));
+    assert_eq!((issue(&server, 2), issue(&server, 3)), (401, 201));
+    assert_eq!(reload(&server, 0).json()["applied"], serde_json::json!([]));
+}
+
+#[test]
+fn callers_of_what_is_not_in_force_yet_are_refused() {
+    let server = Server::start_with(&(admin() + &web(2)), &[]);
+    let acme = caller("web", 2, "\"issue\"", "tenant = \"acme\"");
+    write(&server, &("[tenants.acme]\naudience = \"acme\"\n".to_owned() + &admin() + &acme));
+    let told = reload(&server, 2);
+    assert!(
+        told.err.contains("is of the tenant acme, which is there after a restart only"),
+        "{}",
+        told.err
+    );
+    let provider = "[[bearers]]\nname = \"login\"\nissuer = \"i\"\naudience = \"a\"\nscopes = [\"issue\"]\njwks_file = \"x\"\n";
+    write(&server, provider);
+    let told = reload(&server, 2);
+    assert!(told.err.contains("there would be no caller any more"), "{}", told.err);
+    assert_eq!(issue(&server, 2), 201);
+}
+
+#[test]
+fn a_limit_that_stays_keeps_its_counts() {
+    let limits = |source: u32| {
+        format!("[limits]\nuser_tokens_per_hour = 1\nsource_per_minute = {source}\n")
+            + &admin()
+            + &web(2)
+    };
+    let server = Server::start_with(&limits(1000), &[]);
+    assert_eq!((issue(&server, 2), issue(&server, 2)), (201, 429));
+    write(&server, &limits(2000));
+    let told = reload(&server, 0).json();
+    assert_eq!(told["applied"], serde_json::json!(["limits.source_per_minute"]));
+    assert_eq!(issue(&server, 2), 429);
+}
