@@ -5,20 +5,21 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
+use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::Service;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
@@ -69,16 +70,28 @@ pub(super) struct Behind {
 
 impl Behind {
     /// A connection that comes from there.
-    fn connection(&self, source: Source, stopping: &watch::Receiver<bool>) -> Connection {
+    fn connection(
+        &self,
+        source: Source,
+        stopping: &watch::Receiver<bool>,
+        alive: &Alive,
+    ) -> Connection {
         let app = TowerToHyperService::new(self.app.clone());
         Connection {
             app: Told { app, source },
             tls: self.tls.as_ref().map(|handshakes| handshakes()),
             limits: Arc::clone(&self.limits),
             stopping: stopping.clone(),
+            alive: alive.clone(),
         }
     }
 }
+
+/// Held by every request that could go on after its connection.
+type Alive = mpsc::Sender<()>;
+
+/// How long requests that were cut may take to notice.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Gives what a new connection is met with.
 pub(super) type Handshakes = Box<dyn Fn() -> TlsAcceptor + Send + Sync>;
@@ -91,6 +104,7 @@ pub(super) async fn accept(
 ) {
     let limits = Arc::clone(&behind.limits);
     let mut connections = JoinSet::new();
+    let (alive, mut none_alive) = mpsc::channel(1);
     let mut turning_away = false;
     loop {
         let (stream, source) = tokio::select! {
@@ -117,7 +131,7 @@ pub(super) async fn accept(
             turn_away(stream, behind.tls.is_some());
             continue;
         }
-        let connection = behind.connection(source, &stopping);
+        let connection = behind.connection(source, &stopping, &alive);
         match stream {
             Stream::Address(stream) => connections.spawn(connection.serve(stream)),
             Stream::Socket(stream) => connections.spawn(connection.serve(stream)),
@@ -128,6 +142,8 @@ pub(super) async fn accept(
         tracing::warn!("some requests were not finished in time and are cut");
         connections.shutdown().await;
     }
+    drop(alive);
+    let _ = tokio::time::timeout(LAST_WORDS, none_alive.recv()).await;
     // Not before: as long as this process may still redeem, no other may take its address and
     // issue tokens of which this one does not know.
     drop(listener);
@@ -179,6 +195,7 @@ struct Connection {
     tls: Option<TlsAcceptor>,
     limits: Arc<Server>,
     stopping: watch::Receiver<bool>,
+    alive: Alive,
 }
 
 impl Connection {
@@ -223,7 +240,7 @@ impl Connection {
     async fn speak_http2(self, stream: impl Duplex) {
         let activity = Activity::new();
         let app = Tracked { app: self.app, activity: activity.clone() };
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(Streams::new(self.alive))
             .timer(TokioTimer::new())
             .max_concurrent_streams(MAX_STREAMS)
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
@@ -235,6 +252,32 @@ impl Connection {
             .serve_connection(TokioIo::new(stream), app);
         let over = activity.over(&self.limits);
         live(connection, &self.limits, self.stopping, over).await;
+    }
+}
+
+/// The requests of one HTTP/2 connection. They end with it: none goes on after the server has said that it
+/// is done.
+#[derive(Clone)]
+struct Streams {
+    requests: Arc<Mutex<JoinSet<()>>>,
+    alive: Alive,
+}
+
+impl Streams {
+    fn new(alive: Alive) -> Self {
+        Self { requests: Arc::default(), alive }
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
+    fn execute(&self, request: F) {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        while requests.try_join_next().is_some() {}
+        let alive = self.alive.clone();
+        requests.spawn(async move {
+            request.await;
+            drop(alive);
+        });
     }
 }
 

@@ -242,3 +242,20 @@ async fn at_a_signal_what_is_under_way_is_finished() {
     let _ = timeout(PATIENCE, walk.driven).await.unwrap().unwrap();
     assert_eq!(walk.server.wait().code(), Some(0));
 }
+
+#[tokio::test]
+async fn requests_that_never_end_end_with_their_connection_and_each_leaves_a_line() {
+    let settings = "shutdown_seconds = 1\nbody_timeout_seconds = 600\n[audit]\nsink = \"file\"\n";
+    let mut walk = Walk::start(settings).await;
+    let mut bodies = Vec::new();
+    for _ in 0..5 {
+        bodies.push(walk.begin_issuing().await);
+    }
+    walk.ask(live()).await;
+    walk.server.signal("TERM");
+    assert_eq!(walk.server.wait().code(), Some(0));
+    let trail = walk.server.folder.path().join("audit/audit-00000000000000000001.jsonl");
+    let trail = std::fs::read_to_string(trail).unwrap();
+    assert_eq!(trail.matches("\"action\":\"issue\"").count(), 5, "{trail}");
+    assert!(trail.lines().last().unwrap().contains("\"action\":\"stopped\""), "{trail}");
+}
