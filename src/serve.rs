@@ -11,6 +11,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use axum::{Extension, Router};
@@ -170,7 +171,7 @@ pub async fn serve(
         body_timeout: config.server.body_timeout,
     };
     let gate = Gate::new(rates(&config.limits));
-    let is_one_run = one_run_api_key.is_some();
+    let is_one_run = AtomicBool::new(one_run_api_key.is_some());
     let (service, settings) = (keys.service().clone(), Mutex::new(reload.settings));
     let (read, gate_of, audit_of) = (reload.read, gate.clone(), audit.clone());
     let reloader = Reloader { read, service, gate: gate_of, audit: audit_of, settings, is_one_run };

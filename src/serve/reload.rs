@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::audit::Audit;
@@ -54,8 +55,8 @@ pub(super) struct Reloader {
     pub(super) audit: Audit,
     /// What is in force. Held while it is changed, so that two reloads come one after the other.
     pub(super) settings: Mutex<Settings>,
-    /// Whether the one caller is one that was made up for this run.
-    pub(super) is_one_run: bool,
+    /// Whether the one caller is one that was made up for this run. It goes when there is another.
+    pub(super) is_one_run: AtomicBool,
 }
 
 impl Reloader {
@@ -94,6 +95,7 @@ impl Reloader {
             if !is_about(&applied, "callers.") {
                 applied.push("callers".into());
             }
+            self.is_one_run.store(false, Ordering::SeqCst);
             self.service.replace_callers(config.callers);
         }
         if is_about(&applied, "limits.") {
@@ -108,7 +110,7 @@ impl Reloader {
 impl Reloader {
     /// Whether the caller that was made up for this run stays.
     fn keeps_one_run(&self, config: &Config) -> bool {
-        self.is_one_run && config.callers.is_empty()
+        self.is_one_run.load(Ordering::SeqCst) && config.callers.is_empty()
     }
 
     /// What callers depend on, tenants and identity providers, waits for a restart. So must they.
@@ -120,7 +122,8 @@ impl Reloader {
                 "the caller {name:?} is of the tenant {tenant}, which is there after a restart only; restart"
             ));
         }
-        if config.callers.is_empty() && !self.is_one_run && !self.service.has_bearers() {
+        let is_none = config.callers.is_empty() && !self.keeps_one_run(config);
+        if is_none && !self.service.has_bearers() {
             return Err("there would be no caller any more; identity providers are taken up by a restart only".into());
         }
         Ok(())

@@ -128,6 +128,24 @@ fn a_caller_made_up_for_one_run_stays_as_long_as_there_is_no_other() {
 }
 
 #[test]
+fn a_caller_made_up_for_one_run_goes_when_there_is_another_and_does_not_come_back() {
+    let server = Server::start_with("", &[]);
+    write(&server, &(admin() + &web(2)));
+    let id = server.id().to_string();
+    assert!(Command::new("kill").args(["-HUP", &id]).status().unwrap().success());
+    let until = std::time::Instant::now() + PATIENCE;
+    while issue(&server, 2) != 201 {
+        assert!(std::time::Instant::now() < until, "{}", server.log());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    tell(server.client().args(["issue", "alice"]), 2);
+    write(&server, "");
+    let told = reload(&server, 2);
+    assert!(told.err.contains("there would be no caller any more"), "{}", told.err);
+    assert_eq!(issue(&server, 2), 201);
+}
+
+#[test]
 fn another_key_in_the_same_file_is_taken_up() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("web.key"), api_key([2; 32]).expose()).unwrap();
