@@ -9,17 +9,18 @@ mod record;
 mod replay;
 mod writer;
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::thread::JoinHandle;
 
 use resetd_verify::Timestamp;
 use tokio::sync::oneshot;
+
+use crate::file_lock;
 
 pub use disk::{Disk, Files};
 pub use record::{Attempt, CallerTag, Change, Event, Hold, Scope, TenantTag, UserTag, Why};
@@ -145,21 +146,9 @@ impl StateFolder {
     }
 }
 
-/// A process that is about to end may hold it for a moment yet.
 fn lock(path: &Path) -> Result<File, StateError> {
-    const TRIES: u32 = 40;
-    const BETWEEN_TRIES: Duration = Duration::from_millis(50);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(io_error(path))?;
-    for _ in 0..TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
-            Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
-        }
-    }
-    Err(StateError::Locked { path: path.into() })
+    let locked = file_lock::lock(path).map_err(io_error(path))?;
+    locked.ok_or_else(|| StateError::Locked { path: path.into() })
 }
 
 /// Appends events. When it is dropped, everything handed over is written and the folder is let go.

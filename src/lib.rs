@@ -13,7 +13,7 @@
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
 //! - [`audit`]: the trail of who did what, chained line by line.
 //! - [`config`]: four layers of settings into one valid configuration.
-//! - [`fetch`]: requests to others.
+//! - [`fetch`]: requests to others. [`file_lock`]: one process alone.
 //! - [`random`], [`clock`]: chance and time, brought to the rest as values.
 //! - [`domain`]: the rules, pure.
 //!
@@ -25,6 +25,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod fetch;
+pub mod file_lock;
 pub mod http;
 pub mod journal;
 pub mod key_admin;

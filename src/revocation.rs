@@ -86,8 +86,8 @@ impl Revocations {
     pub fn guarding(started: Timestamp, capacity: u64, salt: [u8; 16]) -> Self {
         let (memory, forgotten) = (Arc::new(Memory::new(capacity)), Some(Forgotten::Guard));
         let revocations = Self { memory, journal: None, salt, forgotten };
-        let _ =
-            revocations.record(vec![start(started, Timestamp::from_seconds(u64::MAX))], started);
+        let for_ever = Timestamp::from_seconds(u64::MAX);
+        let _ = revocations.record(vec![raise(Scope::Everything, started, for_ever)], started);
         revocations
     }
 
@@ -111,7 +111,7 @@ impl Revocations {
     pub fn forget_before(&mut self, now: Timestamp, acceptance: u64, why: Forgotten) -> Written {
         self.forgotten = Some(why);
         let until = now.plus(acceptance).plus(MAX_LEEWAY + MAX_HOLD);
-        self.record(vec![start(now, until)], now)
+        self.record(vec![raise(Scope::Everything, now, until)], now)
     }
 
     /// What is known of the time before the start.
@@ -145,9 +145,7 @@ impl Revocations {
 
     /// Writes down that time went on.
     pub fn tick(&self, now: Timestamp) {
-        if let Some(journal) = &self.journal {
-            drop(journal.append(Event::Tick, now));
-        }
+        drop(self.settled(now));
     }
 
     /// Waits for all that was decided before it. What is refused because of an earlier request must not be
@@ -255,7 +253,7 @@ impl Revocations {
         if !policy.supersede || self.memory.reaches(scope, at) {
             return Written(None);
         }
-        self.record(vec![Event::Cutoff { scope, change: Change::Raise(at), until }], now)
+        self.record(vec![raise(scope, at, until)], now)
     }
 
     /// Revokes a verified token: exactly one of all who try gets `Ok`.
@@ -304,7 +302,7 @@ impl Revocations {
     pub fn revoke_tenant(&self, policy: &Policy, through: Timestamp, now: Timestamp) -> Written {
         let scope = Scope::Tenant(tenant_tag(&policy.tenant));
         let until = policy.cut_until(latest_expiry(policy, now));
-        self.record(vec![Event::Cutoff { scope, change: Change::Raise(through), until }], now)
+        self.record(vec![raise(scope, through, until)], now)
     }
 
     fn raise_user(
@@ -315,8 +313,7 @@ impl Revocations {
         until: Timestamp,
     ) -> Event {
         let tenant = tenant_tag(&policy.tenant);
-        let scope = Scope::User(tenant, self.user_tag(tenant, username));
-        Event::Cutoff { scope, change: Change::Raise(through), until }
+        raise(Scope::User(tenant, self.user_tag(tenant, username)), through, until)
     }
 
     fn mark_revoked(
@@ -388,8 +385,9 @@ impl Revocations {
     }
 }
 
-fn start(through: Timestamp, until: Timestamp) -> Event {
-    Event::Cutoff { scope: Scope::Everything, change: Change::Raise(through), until }
+/// Whose tokens are refused that were issued up to and including a second.
+fn raise(scope: Scope, through: Timestamp, until: Timestamp) -> Event {
+    Event::Cutoff { scope, change: Change::Raise(through), until }
 }
 
 /// Between the look at the clock and the claim the process may have stood still, until what was known of

@@ -1,14 +1,13 @@
 //! The folder of a trail: who may write to it, where it was left off, and when the next file begins.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
 use super::line::{Head, Link, MAX_LINE};
+use crate::file_lock;
 
 /// Makes sure that one process writes. Not the name of the journal's, whose folder this may be.
 const LOCK_FILE: &str = ".audit.lock";
@@ -244,21 +243,9 @@ fn refuse_if_open(path: &Path) -> Result<(), AuditError> {
     Ok(())
 }
 
-/// A process that is about to end may hold it for a moment yet.
 fn lock(path: &Path) -> Result<File, AuditError> {
-    const TRIES: u32 = 40;
-    const BETWEEN_TRIES: Duration = Duration::from_millis(50);
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(path).map_err(io_error(path))?;
-    for _ in 0..TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => thread::sleep(BETWEEN_TRIES),
-            Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
-        }
-    }
-    Err(AuditError::Locked { path: path.into() })
+    let locked = file_lock::lock(path).map_err(io_error(path))?;
+    locked.ok_or_else(|| AuditError::Locked { path: path.into() })
 }
 
 /// So many digits that the order of names is the order of lines.

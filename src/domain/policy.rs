@@ -57,8 +57,8 @@ pub struct Policy {
     pub audience: String,
     /// Life of its tokens in seconds.
     pub lifetime: Lifetime,
-    /// Seconds granted to clocks that disagree. It is added to the acceptance of a token and to the
-    /// life of its marks: if the two differ, a spent token can come back to life.
+    /// Seconds granted to clocks that disagree when a token is accepted; its marks are kept for the most
+    /// that this can be.
     pub leeway: u64,
     /// Whether issuing or redeeming kills the user's older tokens.
     pub supersede: bool,

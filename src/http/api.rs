@@ -139,13 +139,7 @@ fn revoked(kind: &'static str, applied: &Applied) -> Response {
 fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
     let mut members = Members::of(body)?;
     let username = members.required("username", Username::WANTED, text(Username::parse));
-    let credential_id =
-        members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
-    let credential_version = members.optional(
-        "credentialVersion",
-        CredentialVersion::WANTED,
-        text(CredentialVersion::parse),
-    );
+    let (credential_id, credential_version) = credential(&mut members);
     let user_id = members.optional("userId", UserId::WANTED, text(UserId::parse));
     let expired_time = members.optional("expiredTime", TIME, text(from_rfc3339));
     let ttl = members.optional("ttl", "whole seconds, 1 or more", positive);
@@ -160,6 +154,19 @@ fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
     };
     let username = members.finish(username)?;
     Ok(IssueRequest { username, credential_id, credential_version, user_id, expiry })
+}
+
+/// Which credential is meant, and in which version.
+pub(super) fn credential(
+    members: &mut Members<'_>,
+) -> (Option<CredentialId>, Option<CredentialVersion>) {
+    let id = members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
+    let version = members.optional(
+        "credentialVersion",
+        CredentialVersion::WANTED,
+        text(CredentialVersion::parse),
+    );
+    (id, version)
 }
 
 /// A path that is not even UTF-8 names no token, like any other text that is none.

@@ -9,15 +9,13 @@ use resetd_verify::json::Value;
 use resetd_verify::{Claims, TokenId};
 use serde::Serialize;
 
-use super::api::{Link, TOKEN, about, secret};
+use super::api::{Link, TOKEN, about, credential, secret};
 use super::audited::AskedToHold;
 use super::body::{JsonBody, Members, text};
 use super::caller::CalledBy;
 use super::idempotency::IdempotencyKey;
 use super::observe::AboutToken;
 use super::problem::Problem;
-use crate::domain::binding::CredentialVersion;
-use crate::domain::identifier::CredentialId;
 use crate::domain::policy::MAX_HOLD;
 use crate::domain::time::to_rfc3339;
 use crate::service::{Error, Phase, RedeemRequest, Redemption, RedemptionId, Tenant};
@@ -62,13 +60,7 @@ pub(super) async fn cancel(
 fn read_request(body: &JsonBody) -> Result<RedeemRequest, Problem> {
     let mut members = Members::of(body)?;
     let token = members.required("token", TOKEN, text(secret));
-    let credential_id =
-        members.optional("credentialId", CredentialId::WANTED, text(CredentialId::parse));
-    let credential_version = members.optional(
-        "credentialVersion",
-        CredentialVersion::WANTED,
-        text(CredentialVersion::parse),
-    );
+    let (credential_id, credential_version) = credential(&mut members);
     let hold = members.optional("hold", &format!("whole seconds, 1 to {MAX_HOLD}"), hold);
     let token = members.finish(token)?;
     Ok(RedeemRequest { token, credential_id, credential_version, hold })

@@ -1,7 +1,6 @@
 //! The right to change the folder, held by one process at a time, and what can be done with it.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::fs::File;
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::error::{KeystoreError, io_error};
 use super::{FILE_EXTENSION, Keystore, Passphrases, Source, file, import, jwk};
 use crate::domain::keyring::{KeyTimes, Keyring};
 use crate::domain::rotation::{Change, Plan};
+use crate::file_lock;
 
 /// The file that is locked. It stays; only its lock means something, and that ends with its process.
 const LOCK_FILE: &str = ".lock";
@@ -40,14 +40,9 @@ impl<'k> Locked<'k> {
     pub(super) fn try_now(keystore: &'k Keystore) -> Result<Option<Self>, KeystoreError> {
         file::check_folder(&keystore.directory)?;
         let path = keystore.directory.join(LOCK_FILE);
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600);
-        let lock = options.open(&path).map_err(io_error(&path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(None),
-            Err(TryLockError::Error(error)) => return Err(io_error(&path)(error)),
-        }
+        let Some(lock) = file_lock::try_lock(&path).map_err(io_error(&path))? else {
+            return Ok(None);
+        };
         file::remove_unfinished(&keystore.directory)?;
         Ok(Some(Self { keystore, _lock: lock }))
     }

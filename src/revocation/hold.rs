@@ -9,9 +9,9 @@ use ring::hmac;
 use serde::{Serialize, Serializer};
 
 use super::mark::{Held, HoldRef, NotHeld};
-use super::{Refusal, Revocations, Written, hash, in_time, latest_expiry, tenant_tag};
+use super::{Refusal, Revocations, Written, hash, in_time, latest_expiry, raise, tenant_tag};
 use crate::domain::policy::{Policy, TenantName};
-use crate::journal::{Attempt, CallerTag, Change, Event, Hold, Scope, TenantTag, Why};
+use crate::journal::{Attempt, CallerTag, Event, Hold, Scope, TenantTag, Why};
 
 /// Which redemption, for its caller alone. It says itself what it is about, so that nothing has to be
 /// remembered of a hold that is over.
@@ -147,10 +147,9 @@ impl Revocations {
         let spent = Event::Mark { tenant, jti, why, until, attempt, hold: Some(hold) };
         let mut events = vec![spent];
         if policy.supersede {
-            let (scope, change) = (Scope::User(tenant, hold.user), Change::Raise(now));
             // The user's other tokens may live longer than this one.
             let until = policy.cut_until(latest_expiry(policy, now)).max(until);
-            events.push(Event::Cutoff { scope, change, until });
+            events.push(raise(Scope::User(tenant, hold.user), now, until));
         }
         Ok((now, self.record(events, now)))
     }

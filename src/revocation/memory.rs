@@ -3,8 +3,8 @@
 //! - One atomic step per token decides who redeems, holds, commits, cancels or revokes it
 //!   (`mark.rs` says which may). `entry().and_compute_with()` is atomic; `entry().or_insert()` of this
 //!   cache is not, and was seen to have two winners.
-//! - A mark lives until the token's `exp` plus the leeway that verification grants. Were it shorter,
-//!   a spent token would come back to life.
+//! - A mark lives until the token's `exp` plus the longest leeway that verification could grant. Were it
+//!   shorter, a spent token would come back to life.
 //! - The cache has **no size bound**: a bounded one drops fresh marks. The bound is
 //!   [`is_full`](Memory::is_full), on which the service refuses to *issue*; it never forgets and never
 //!   refuses to redeem or revoke.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 16] = [
+const TABLE: [(&str, &[&str]); 17] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -44,10 +44,11 @@ const TABLE: [(&str, &[&str]); 16] = [
     ("service", &["revocation", "journal", "domain", "clock", "random"]),
     ("tls", &["config", "domain"]),
     ("fetch", &["config"]),
-    ("keystore", &["domain"]),
+    ("keystore", &["file_lock", "domain"]),
     ("revocation", &["journal", "domain"]),
-    ("audit", &["domain", "clock"]),
-    ("journal", &[]),
+    ("audit", &["file_lock", "domain", "clock"]),
+    ("journal", &["file_lock"]),
+    ("file_lock", &[]),
     ("config", &["domain"]),
     ("domain", &[]),
     ("clock", &[]),
