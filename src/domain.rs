@@ -4,9 +4,12 @@
 pub mod bearer;
 pub mod binding;
 pub mod caller;
+pub mod email;
 pub mod identifier;
 pub mod issue;
 pub mod keyring;
+pub mod language;
+pub mod link;
 pub mod policy;
 pub mod rotation;
 pub mod secret;
