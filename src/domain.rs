@@ -10,6 +10,7 @@ pub mod issue;
 pub mod keyring;
 pub mod language;
 pub mod link;
+pub mod order;
 pub mod policy;
 pub mod rotation;
 pub mod secret;

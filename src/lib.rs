@@ -11,6 +11,7 @@
 //! - [`key_admin`]: what is done with keys: look, plan, carry out; reload and rotate.
 //! - [`keystore`]: the folder of private keys.
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
+//! - [`outbox`]: what is to be sent, until it was sent.
 //! - [`audit`]: the trail of who did what, chained line by line.
 //! - [`config`]: four layers of settings into one valid configuration.
 //! - [`fetch`]: requests to others. [`file_lock`]: one process alone.
@@ -30,6 +31,7 @@ pub mod http;
 pub mod journal;
 pub mod key_admin;
 pub mod keystore;
+pub mod outbox;
 pub mod random;
 pub mod revocation;
 pub mod serve;

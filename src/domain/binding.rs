@@ -15,7 +15,7 @@ use super::secret::Secret;
 const TAG_BYTES: usize = 16;
 
 /// What an app tells of the present state of a credential: a counter, a time, a hash. It may be a
-/// secret, and it is neither kept nor readable from the token.
+/// secret. It is not readable from the token, and kept only until the token is signed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CredentialVersion(Secret);
 
@@ -26,6 +26,11 @@ impl CredentialVersion {
     /// Takes the text as it was given.
     pub fn parse(text: &str) -> Option<Self> {
         (1..=512).contains(&text.len()).then(|| Self(Secret::new(text)))
+    }
+
+    /// The text, for an order that waits to be sent.
+    pub(super) fn expose(&self) -> &str {
+        self.0.expose()
     }
 }
 
