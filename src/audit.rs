@@ -62,6 +62,8 @@ macro_rules! actions {
 
 actions! {
     Issue "issue" "a token was asked for";
+    Deliver "deliver" "a link was asked to be sent";
+    Delivered "delivered" "a link or a notice was sent, or is given up: `outcome` says why";
     Check "check" "a token was presented to learn whether it is live";
     Redeem "redeem" "a token was presented to be spent";
     Hold "hold" "a token was presented to be set aside";

@@ -55,6 +55,8 @@ pub struct Config {
     pub keys: Keys,
     /// Marks of spent tokens.
     pub state: State,
+    /// What is to be sent.
+    pub outbox: Outbox,
     /// The audit trail.
     pub audit: Audit,
     /// Who may call.
@@ -147,6 +149,13 @@ pub struct State {
     pub capacity: u64,
 }
 
+/// What is to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outbox {
+    /// Orders that may wait at once.
+    pub capacity: usize,
+}
+
 /// Where the lines of the audit trail go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditSink {
@@ -230,10 +239,11 @@ impl Config {
         // The issuer where none is configured: the loopback address listened on.
         let url = server.listen.url(tls.is_some());
         let tenants = check.tenants(&raw, &server.listen, &url, &keys)?;
-        let (state, audit) = (check.state(&raw)?, check.audit(&raw)?);
+        let (state, outbox) = (check.state(&raw)?, check.outbox(&raw)?);
+        let audit = check.audit(&raw)?;
         let callers = check.callers(&raw, &tenants)?;
         let bearers = check.bearers(&raw, &tenants)?;
-        Ok(Self { server, tls, limits, log, tenants, keys, state, audit, callers, bearers })
+        Ok(Self { server, tls, limits, log, tenants, keys, state, outbox, audit, callers, bearers })
     }
 
     /// The tenant that `[token]` and `[keys]` describe.

@@ -5,6 +5,7 @@ mod api;
 mod audited;
 mod body;
 mod caller;
+mod deliveries;
 mod document;
 mod head;
 mod holder;
@@ -95,6 +96,7 @@ fn app_routes(keys: &RunningKeys, gate: &Gate) -> Router {
                 .layer(needs(Scope::Check))
                 .merge(delete(api::delete).layer(needs(Scope::Revoke))),
         )
+        .route("/deliveries", post(deliveries::deliver).layer(needs(Scope::Deliver)))
         .route("/redemptions", post(redemptions::redeem).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/commit", post(redemptions::commit).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/cancel", post(redemptions::cancel).layer(needs(Scope::Redeem)))

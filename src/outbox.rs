@@ -124,23 +124,21 @@ impl Outbox {
         Ok(Self(Arc::new(Inner { shared, log: Mutex::new(Paper::Log { jobs, writer }) })))
     }
 
-    /// Takes an order. When this returns, it will be sent, whatever happens to the process.
+    /// Keeps room for an order.
     ///
     /// # Errors
-    /// [`NotTaken`].
-    pub async fn accept(&self, order: Order) -> Result<(), NotTaken> {
-        self.reserve()?;
-        let (done, written) = oneshot::channel();
-        self.hand_over(order, Some(done));
-        written.await.unwrap_or(Err(NotTaken::Unwritten))
+    /// [`NotTaken::Full`].
+    pub fn reserve(&self) -> Result<Room<'_>, NotTaken> {
+        if self.0.shared.queue().reserve() { Ok(Room(self)) } else { Err(NotTaken::Full) }
     }
 
     /// Takes an order that nobody waits for. It is written down soon; what finds no room is counted.
     pub fn offer(&self, order: Order) {
-        if self.reserve().is_ok() {
-            self.hand_over(order, None);
-        } else {
-            self.0.shared.lost.fetch_add(1, Ordering::Relaxed);
+        match self.reserve() {
+            Ok(room) => room.take(order, None),
+            Err(_) => {
+                self.0.shared.lost.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
 
@@ -212,10 +210,6 @@ impl Outbox {
         matches!(*self.log(), Paper::Log { .. })
     }
 
-    fn reserve(&self) -> Result<(), NotTaken> {
-        if self.0.shared.queue().reserve() { Ok(()) } else { Err(NotTaken::Full) }
-    }
-
     /// Whoever waits for it may go away: then it is taken all the same.
     fn hand_over(&self, order: Order, done: Option<oneshot::Sender<Result<(), NotTaken>>>) {
         match &*self.log() {
@@ -236,6 +230,34 @@ impl fmt::Debug for Outbox {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count: u64 = self.waiting().iter().map(|waiting| waiting.count).sum();
         write!(formatter, "Outbox({count})")
+    }
+}
+
+/// Room for one order.
+#[derive(Debug)]
+pub struct Room<'o>(&'o Outbox);
+
+impl Room<'_> {
+    /// Takes the order. When this returns, it will be sent, whatever happens to the process.
+    ///
+    /// # Errors
+    /// [`NotTaken::Unwritten`].
+    pub async fn accept(self, order: Order) -> Result<(), NotTaken> {
+        let (done, written) = oneshot::channel();
+        self.take(order, Some(done));
+        written.await.unwrap_or(Err(NotTaken::Unwritten))
+    }
+
+    fn take(self, order: Order, done: Option<oneshot::Sender<Result<(), NotTaken>>>) {
+        let outbox = self.0;
+        mem::forget(self);
+        outbox.hand_over(order, done);
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        self.0.0.shared.queue().give_back();
     }
 }
 
@@ -287,6 +309,10 @@ mod tests {
     use crate::domain::order::Errand;
     use crate::domain::policy::TenantName;
 
+    async fn accept(outbox: &Outbox, order: Order) -> Result<(), NotTaken> {
+        outbox.reserve()?.accept(order).await
+    }
+
     fn order(n: u8) -> Order {
         Order {
             id: TokenId::from_bytes([n; 16]),
@@ -319,7 +345,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let outbox = open(&folder);
         for n in 1..=3 {
-            outbox.accept(order(n)).await.unwrap();
+            accept(&outbox, order(n)).await.unwrap();
         }
         outbox.done(&outbox.next().await.order);
         let taken = outbox.next().await;
@@ -332,7 +358,7 @@ mod tests {
     async fn a_promise_is_on_disk_before_it_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let outbox = open(&folder);
-        outbox.accept(order(1)).await.unwrap();
+        accept(&outbox, order(1)).await.unwrap();
         // As a process finds it that starts after this one was killed.
         let elsewhere = tempfile::tempdir().unwrap();
         fs::copy(folder.path().join(LOG_FILE), elsewhere.path().join(LOG_FILE)).unwrap();
@@ -344,7 +370,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let outbox = open(&folder);
         for n in 1..=3 {
-            outbox.accept(order(n)).await.unwrap();
+            accept(&outbox, order(n)).await.unwrap();
         }
         outbox.close();
         let damaged = text(&folder).replace("{\\\"n\\\":2}", "{\\\"n\\\":9}");
@@ -357,15 +383,15 @@ mod tests {
     #[tokio::test]
     async fn more_than_the_capacity_is_refused_and_offers_are_counted() {
         let outbox = Outbox::in_memory(2);
-        outbox.accept(order(1)).await.unwrap();
+        accept(&outbox, order(1)).await.unwrap();
         outbox.offer(order(2));
-        assert_eq!(outbox.accept(order(3)).await, Err(NotTaken::Full));
+        assert_eq!(accept(&outbox, order(3)).await, Err(NotTaken::Full));
         outbox.offer(order(4));
         assert_eq!(outbox.lost(), 1);
         outbox.done(&outbox.next().await.order);
-        outbox.accept(order(5)).await.unwrap();
+        accept(&outbox, order(5)).await.unwrap();
         assert_eq!(outbox.close(), 2);
-        assert_eq!(outbox.accept(order(6)).await, Err(NotTaken::Full));
+        assert_eq!(accept(&outbox, order(6)).await, Err(NotTaken::Full));
     }
 
     #[tokio::test]
@@ -373,7 +399,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let outbox = open(&folder);
         outbox.close();
-        assert_eq!(outbox.accept(order(1)).await, Err(NotTaken::Unwritten));
+        assert_eq!(accept(&outbox, order(1)).await, Err(NotTaken::Unwritten));
         assert!(all(&open(&folder)).await.is_empty());
     }
 
@@ -384,10 +410,10 @@ mod tests {
         let long = "x".repeat(64 * 1024);
         for n in 1..=40 {
             let errand = Errand::Event { endpoint: "crm".into(), body: long.clone() };
-            outbox.accept(Order { errand, ..order(n) }).await.unwrap();
+            accept(&outbox, Order { errand, ..order(n) }).await.unwrap();
             outbox.done(&outbox.next().await.order);
         }
-        outbox.accept(order(50)).await.unwrap();
+        accept(&outbox, order(50)).await.unwrap();
         assert!(text(&folder).len() < 2 * 1024 * 1024);
         outbox.close();
         assert_eq!(all(&open(&folder)).await, [order(50)]);

@@ -31,9 +31,10 @@ use crate::http::{Door, Gate, Limits, Rates, ReloadConfig, only_over_tls, router
 use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
+use crate::outbox::{Outbox, OutboxError};
 use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
-use crate::service::{Error, Parts, ResetService, TenantParts};
+use crate::service::{Error, Parts, ResetService, Sending, TenantParts};
 use crate::tls::{RunningTls, TlsError};
 use bearers::Kept;
 use connection::{Behind, Handshakes};
@@ -104,6 +105,9 @@ pub enum ServeError {
     /// The journal cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// What is to be sent cannot be written down.
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
     /// The audit trail cannot be written.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -148,6 +152,7 @@ pub async fn serve(
     let sink = audit_sink(&config.audit)?;
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
+    let outbox = outbox(&config)?;
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let providers = first_keys_of(config.bearers.clone()).await;
     let service = ResetService::new(Parts {
@@ -155,6 +160,7 @@ pub async fn serve(
         callers,
         bearers: providers.iter().map(Kept::bearer).collect(),
         revocations,
+        outbox,
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
     })?;
@@ -350,6 +356,15 @@ async fn revocations(
     Ok((revocations, Arc::new(clock)))
 }
 
+/// What is to be sent. The folder is locked by now, so no other process has it.
+fn outbox(config: &Config) -> Result<Outbox, OutboxError> {
+    let (state, capacity) = (&config.state, config.outbox.capacity);
+    match state.durability {
+        Durability::Journal => Outbox::open(&state.directory, capacity),
+        Durability::Guard => Ok(Outbox::in_memory(capacity)),
+    }
+}
+
 fn report(recovered: &Recovered) {
     for Cut { path, at, bytes } in &recovered.cuts {
         tracing::warn!(
@@ -411,7 +426,7 @@ fn open_folders(config: &Config, now: Timestamp) -> Result<Opened, ServeError> {
         let first_key = keystore.generate_first(tenant.keys.algorithm, now)?;
         opened.first_keys.extend(first_key.map(|kid| (kid, tenant.keys.directory.clone())));
         let (keyring, fingerprint) = folder.take()?;
-        opened.tenants.push(TenantParts { policy, keyring });
+        opened.tenants.push(TenantParts { policy, keyring, sending: Sending::default() });
         opened.folders.push((folder, fingerprint));
     }
     Ok(opened)
@@ -422,7 +437,7 @@ fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRa
         return Ok((config.callers.clone(), None));
     }
     let key = api_key(Random::new().bytes()?);
-    let scopes = [Scope::Issue, Scope::Check, Scope::Redeem, Scope::Revoke];
+    let scopes = [Scope::Issue, Scope::Deliver, Scope::Check, Scope::Redeem, Scope::Revoke];
     let hash = KeyHash::of(key.expose());
     let caller = Caller::with_key("one-run", TenantName::default(), &scopes, hash);
     Ok((Callers::new(vec![caller]), Some(key)))

@@ -11,13 +11,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use resetd_verify::MAX_LEEWAY;
+use resetd_verify::{MAX_LEEWAY, Timestamp};
 
 use crate::clock::Clock;
 use crate::domain::caller::{API_KEY_PREFIX, Caller, Callers, NoCaller};
 use crate::domain::keyring::Keyring;
 use crate::domain::policy::{Policy, TenantName};
 use crate::journal::{Health, Unwritten};
+use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::revocation::{Past, Revocations};
 
@@ -25,7 +26,8 @@ pub use crate::revocation::RedemptionId;
 pub use bearers::Bearer;
 pub use error::{Error, TokenError};
 pub use tenant::{
-    Applied, Jwks, Phase, Presented, RedeemRequest, Redemption, Reuse, Revocation, Tenant,
+    Applied, DeliveryRequest, Jwks, Phase, Prepared, Presented, Promised, RedeemRequest,
+    Redemption, Reuse, Revocation, Sending, Tenant, Unsent, Users,
 };
 
 use answers::Answers;
@@ -48,6 +50,7 @@ struct Inner {
 struct Shared {
     base_url: String,
     revocations: Revocations,
+    outbox: Outbox,
     answers: Answers,
     clock: Arc<dyn Clock>,
     random: Random,
@@ -65,6 +68,8 @@ pub struct Parts {
     pub bearers: Vec<Arc<Bearer>>,
     /// What is spent and revoked.
     pub revocations: Revocations,
+    /// What is to be sent.
+    pub outbox: Outbox,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Longest time in seconds that verifiers may keep the key set.
@@ -89,6 +94,8 @@ pub struct TenantParts {
     pub policy: Policy,
     /// The keys at the start.
     pub keyring: Keyring,
+    /// How links go to users.
+    pub sending: Sending,
 }
 
 impl ResetService {
@@ -101,6 +108,7 @@ impl ResetService {
         let shared = Arc::new(Shared {
             base_url: first.map(|tenant| tenant.policy.issuer.clone()).unwrap_or_default(),
             revocations: parts.revocations,
+            outbox: parts.outbox,
             answers: Answers::new(),
             clock: parts.clock,
             random: Random::new(),
@@ -215,6 +223,16 @@ impl ResetService {
         let count = revocations.count() + answers.count();
         let capacity = revocations.capacity();
         Remembered { count, capacity, journal: revocations.health() }
+    }
+
+    /// What is to be sent.
+    pub fn outbox(&self) -> &Outbox {
+        &self.0.shared.outbox
+    }
+
+    /// The time, as all of this goes by.
+    pub fn now(&self) -> Timestamp {
+        self.0.shared.clock.now()
     }
 
     /// Gives back the memory and the disk of what has expired.

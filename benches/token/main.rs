@@ -23,9 +23,10 @@ use resetd::domain::issue::{self, IssueRequest, IssuedToken};
 use resetd::domain::keyring::Key;
 use resetd::domain::policy::{Expiry, Lifetime, Policy, TenantName};
 use resetd::keystore::Keystore;
+use resetd::outbox::Outbox;
 use resetd::random::Random;
 use resetd::revocation::Revocations;
-use resetd::service::{Parts, RedeemRequest, ResetService, Tenant, TenantParts};
+use resetd::service::{Parts, RedeemRequest, ResetService, Sending, Tenant, TenantParts};
 use resetd_verify::crypto::PROVIDER;
 use resetd_verify::{Algorithm, Claims, KeySet, TOKEN_TYPE, Timestamp, TokenId};
 use ring::rand::SystemRandom;
@@ -185,10 +186,15 @@ impl Issuer {
         let keyring = self.keystore.load().unwrap();
         let clock = Arc::new(SystemClock::new());
         let service = ResetService::new(Parts {
-            tenants: vec![TenantParts { policy: self.policy.clone(), keyring }],
+            tenants: vec![TenantParts {
+                policy: self.policy.clone(),
+                keyring,
+                sending: Sending::default(),
+            }],
             callers: Callers::new(Vec::new()),
             bearers: Vec::new(),
             revocations: Revocations::guarding(clock.now(), u64::MAX, [0; 16]),
+            outbox: Outbox::in_memory(0),
             clock,
             jwks_max_age: 300,
         });

@@ -11,8 +11,8 @@ use tracing::level_filters::LevelFilter;
 
 use super::raw::RawConfig;
 use super::{
-    Audit, AuditSink, ConfigError, Durability, Layers, Limits, Listen, Log, LogFormat, Server,
-    State,
+    Audit, AuditSink, ConfigError, Durability, Layers, Limits, Listen, Log, LogFormat, Outbox,
+    Server, State,
 };
 
 /// The highest rate that is counted.
@@ -178,6 +178,11 @@ impl Check<'_> {
             directory: self.directory("state.directory", &raw.state.directory)?,
             capacity: self.within("state.capacity", raw.state.capacity, 1..=1_000_000_000)?,
         })
+    }
+
+    pub(super) fn outbox(&self, raw: &RawConfig) -> Result<Outbox, ConfigError> {
+        let capacity = self.within("outbox.capacity", raw.outbox.capacity, 1..=1_000_000)?;
+        Ok(Outbox { capacity: usize::try_from(capacity).unwrap_or(usize::MAX) })
     }
 
     pub(super) fn audit(&self, raw: &RawConfig) -> Result<Audit, ConfigError> {

@@ -14,6 +14,7 @@ pub(super) struct RawConfig {
     pub(super) token: RawToken,
     pub(super) keys: RawKeys,
     pub(super) state: RawState,
+    pub(super) outbox: RawOutbox,
     pub(super) audit: RawAudit,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
@@ -94,6 +95,12 @@ pub(super) struct RawKeys {
 pub(super) struct RawState {
     pub(super) durability: String,
     pub(super) directory: String,
+    pub(super) capacity: u64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawOutbox {
     pub(super) capacity: u64,
 }
 

@@ -25,6 +25,8 @@ pub const API_KEY_PREFIX: &str = "rsk_";
 pub enum Scope {
     /// Issue tokens.
     Issue,
+    /// Have links sent, without seeing tokens.
+    Deliver,
     /// Check tokens and learn why one is not live.
     Check,
     /// Redeem tokens.
@@ -43,8 +45,9 @@ pub enum Scope {
 
 impl Scope {
     /// Every scope there is.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Issue,
+        Self::Deliver,
         Self::Check,
         Self::Redeem,
         Self::Revoke,
@@ -58,6 +61,7 @@ impl Scope {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Issue => "issue",
+            Self::Deliver => "deliver",
             Self::Check => "check",
             Self::Redeem => "redeem",
             Self::Revoke => "revoke",

@@ -58,24 +58,38 @@ pub fn issue(
     now: Timestamp,
     jti: TokenId,
 ) -> Result<IssuedToken, IssueError> {
-    let credential_id = request.credential_id.as_ref().map(CredentialId::as_str);
-    let bound = Bound { jti, username: request.username.as_str(), credential_id };
-    let tag = |version| key.binding().tag(&bound, version);
-    let claims = Claims {
+    let mut claims = claims(request, policy, now, jti)?;
+    let (username, credential_id) = (&claims.sub, claims.credential_id.as_deref());
+    let bound = Bound { jti, username, credential_id };
+    let version = request.credential_version.as_ref();
+    claims.credential_version = version.map(|version| key.binding().tag(&bound, version));
+    let token = sign(&claims, key)?;
+    Ok(IssuedToken { token, claims })
+}
+
+/// What a token will say, but for the version of its credential, which only the key that signs can tell.
+///
+/// # Errors
+/// [`PolicyError`].
+pub fn claims(
+    request: &IssueRequest,
+    policy: &Policy,
+    now: Timestamp,
+    jti: TokenId,
+) -> Result<Claims, PolicyError> {
+    Ok(Claims {
         iss: policy.issuer.clone(),
         aud: vec![policy.audience.clone()],
         sub: request.username.as_str().into(),
-        credential_id: credential_id.map(Into::into),
-        credential_version: request.credential_version.as_ref().map(tag),
+        credential_id: request.credential_id.as_ref().map(|id| id.as_str().into()),
+        credential_version: None,
         user_id: request.user_id.as_ref().map(|id| id.as_str().into()),
         iat: now,
         exp: policy.expiry(request.expiry, now)?,
         nbf: None,
         jti,
         status: None,
-    };
-    let token = sign(&claims, key)?;
-    Ok(IssuedToken { token, claims })
+    })
 }
 
 /// JWS Signing Input and signature (RFC 7515 §5.1).

@@ -138,8 +138,14 @@ fn revoked(kind: &'static str, applied: &Applied) -> Response {
 
 fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
     let mut members = Members::of(body)?;
+    let request = read_issue_members(&mut members);
+    members.finish(request)
+}
+
+/// What a token is to say.
+pub(super) fn read_issue_members(members: &mut Members<'_>) -> Option<IssueRequest> {
     let username = members.required("username", Username::WANTED, text(Username::parse));
-    let (credential_id, credential_version) = credential(&mut members);
+    let (credential_id, credential_version) = credential(members);
     let user_id = members.optional("userId", UserId::WANTED, text(UserId::parse));
     let expired_time = members.optional("expiredTime", TIME, text(from_rfc3339));
     let ttl = members.optional("ttl", "whole seconds, 1 or more", positive);
@@ -152,8 +158,8 @@ fn read_issue_request(body: &JsonBody) -> Result<IssueRequest, Problem> {
             Expiry::Default
         }
     };
-    let username = members.finish(username)?;
-    Ok(IssueRequest { username, credential_id, credential_version, user_id, expiry })
+    let username = username?;
+    Some(IssueRequest { username, credential_id, credential_version, user_id, expiry })
 }
 
 /// Which credential is meant, and in which version.

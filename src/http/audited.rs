@@ -50,6 +50,7 @@ fn action_of(method: &Method, route: &str) -> Option<Action> {
         "/password-tokens" if is_post => Action::Issue,
         "/password-tokens/{token}" if is_read => Action::Check,
         "/password-tokens/{token}" if *method == Method::DELETE => Action::Revoke,
+        "/deliveries" if is_post => Action::Deliver,
         "/redemptions" if is_post => Action::Redeem,
         "/redemptions/{id}/commit" if is_post => Action::Commit,
         "/redemptions/{id}/cancel" if is_post => Action::Cancel,

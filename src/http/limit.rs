@@ -102,6 +102,11 @@ impl Rules {
         self.user.as_ref().map_or(Ok(()), |rate| rate.admit(&(tenant, username)))
     }
 
+    /// The same, without the answer telling of it.
+    pub(super) fn admits_user_unseen(&self, tenant: &str, username: &str) -> bool {
+        self.user.as_ref().is_none_or(|rate| rate.admits(&(tenant, username)))
+    }
+
     /// A revocation by whoever has a token and no key.
     pub(super) fn admit_holder(&self, source: Option<Source>) -> Result<(), Problem> {
         self.holder.admit(&household(source))
@@ -192,6 +197,10 @@ impl Rate {
                 Err(Problem::new(ProblemKind::RateLimited).retry_after(wait))
             }
         }
+    }
+
+    fn admits(&self, who: &impl Hash) -> bool {
+        self.limiter.check_key(&self.hasher.hash_one(who)).is_ok()
     }
 
     /// Has the answer tell how much is left, and how long it takes until there is more.

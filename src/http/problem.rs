@@ -12,6 +12,7 @@ use crate::domain::policy::PolicyError;
 use crate::domain::rotation::RotationError;
 use crate::journal::Unwritten;
 use crate::key_admin::{KeyAdminError, KeystoreError};
+use crate::outbox::NotTaken;
 use crate::service::{Error, TokenError};
 
 macro_rules! problems {
@@ -107,6 +108,22 @@ problems! {
         "Its answer is not known yet. Wait a moment and send it again, with the same key and body.";
     AttemptOther "idempotency_key_reused" UNPROCESSABLE_ENTITY "The key was used for another request"
         "A key stands for one body. Send the same body, or make a new key.";
+    NotSendable "delivery_not_configured" CONFLICT "Links cannot be sent this way"
+        "It takes link.template of the tenant, and for e-mail a mail.transport, for a webhook one with the event \"delivery\". The log says what is missing.";
+    DeliveryOnly "delivery_only" FORBIDDEN "Tokens are only sent"
+        "Users are in a directory, and whoever gets a token learns who is one. Use POST /deliveries, or set directory.reveal_unknown_users.";
+    UserUnknown "user_unknown" NOT_FOUND "No such user"
+        "The directory has nobody of this name.";
+    UserDisabled "user_disabled" CONFLICT "The user is disabled"
+        "The directory says that the user may not log in.";
+    UserMismatch "user_mismatch" CONFLICT "The directory says otherwise"
+        "It has another credentialId or userId of this user. Send the one it has, or none.";
+    DirectoryUnavailable "directory_unavailable" SERVICE_UNAVAILABLE "The directory does not answer"
+        "Whether there is such a user is not known now. Try again later.";
+    OutboxFull "outbox_full" SERVICE_UNAVAILABLE "Nothing more can be promised to be sent"
+        "As much waits to be sent as outbox.capacity allows. Try again later.";
+    OutboxFailed "outbox_failed" SERVICE_UNAVAILABLE "What is to be sent cannot be written down"
+        "An administrator must make room on the disk or mend it; no restart is needed.";
     KeyUnknown "key_unknown" NOT_FOUND "No such key"
         "No key, or more than one, is meant by this identifier. GET /admin/keys lists all.";
     KeyTooSoon "key_too_soon" CONFLICT "The key would sign before all verifiers know it"
@@ -288,6 +305,14 @@ impl From<Error> for Problem {
             Error::ClockBehind { .. } => ProblemKind::ClockBehind,
             Error::AttemptRunning => ProblemKind::AttemptRunning,
             Error::AttemptOther => ProblemKind::AttemptOther,
+            Error::NotSendable(_) => ProblemKind::NotSendable,
+            Error::NotTaken(NotTaken::Full) => ProblemKind::OutboxFull,
+            Error::NotTaken(NotTaken::Unwritten) => ProblemKind::OutboxFailed,
+            Error::DeliveryOnly => ProblemKind::DeliveryOnly,
+            Error::UserUnknown => ProblemKind::UserUnknown,
+            Error::UserDisabled => ProblemKind::UserDisabled,
+            Error::UserMismatch => ProblemKind::UserMismatch,
+            Error::DirectoryUnavailable(_) => ProblemKind::DirectoryUnavailable,
             Error::Unwritten(Unwritten::Full) => ProblemKind::JournalFull,
             Error::Unwritten(Unwritten::Failed) => ProblemKind::JournalFailed,
             Error::Keys(_) | Error::NoRandomness(_) | Error::SigningFailed => ProblemKind::Internal,

@@ -1,4 +1,4 @@
-//! Answers to requests for tokens that may be repeated, in memory.
+//! Answers to requests for tokens and links that may be repeated, in memory.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
+use super::tenant::Promised;
 use crate::domain::issue::IssuedToken;
 use crate::journal::Attempt;
 
@@ -19,7 +20,16 @@ pub(super) struct Answers(Cache<[u8; 16], Answer>);
 struct Answer {
     body: [u8; 8],
     /// Nothing while it is being made.
-    issued: Option<Arc<IssuedToken>>,
+    given: Option<Given>,
+}
+
+/// What a request was answered with.
+#[derive(Clone)]
+pub(super) enum Given {
+    /// A token.
+    Token(Arc<IssuedToken>),
+    /// The promise of a link.
+    Promise(Promised),
 }
 
 /// What is known of a request that may have come before.
@@ -27,7 +37,7 @@ pub(super) enum Asked<'a> {
     /// It did not. It is under way until the ticket is used or dropped.
     First(Ticket<'a>),
     /// This was the answer.
-    Before(Arc<IssuedToken>),
+    Before(Given),
     /// It is under way.
     Running,
     /// Its key came with another body.
@@ -41,15 +51,15 @@ impl Answers {
 
     /// Of all with the same key, one is the first.
     pub(super) fn ask(&self, attempt: Attempt) -> Asked<'_> {
-        let running = Answer { body: attempt.body, issued: None };
+        let running = Answer { body: attempt.body, given: None };
         let entry = self.0.entry(attempt.key).or_insert_with(|| running);
         if entry.is_fresh() {
             return Asked::First(Ticket { answers: self, attempt });
         }
         match entry.into_value() {
             Answer { body, .. } if body != attempt.body => Asked::Other,
-            Answer { issued: Some(issued), .. } => Asked::Before(issued),
-            Answer { issued: None, .. } => Asked::Running,
+            Answer { given: Some(given), .. } => Asked::Before(given),
+            Answer { given: None, .. } => Asked::Running,
         }
     }
 
@@ -80,12 +90,10 @@ pub(super) struct Ticket<'a> {
 }
 
 impl Ticket<'_> {
-    pub(super) fn answer(self, issued: IssuedToken) -> Arc<IssuedToken> {
-        let issued = Arc::new(issued);
-        let answer = Answer { body: self.attempt.body, issued: Some(Arc::clone(&issued)) };
+    pub(super) fn answer(self, given: Given) {
+        let answer = Answer { body: self.attempt.body, given: Some(given) };
         self.answers.0.insert(self.attempt.key, answer);
         std::mem::forget(self);
-        issued
     }
 }
 

@@ -2,10 +2,12 @@
 
 use resetd_verify::{Claims, JwksError, Timestamp, TokenId, VerifyError};
 
+use crate::directory::Unavailable;
 use crate::domain::caller::NoCaller;
 use crate::domain::issue::IssueError;
 use crate::domain::policy::{PolicyError, TenantName};
 use crate::journal::Unwritten;
+use crate::outbox::NotTaken;
 use crate::random::NoRandomness;
 use crate::revocation::Refusal;
 
@@ -89,6 +91,27 @@ pub enum Error {
     /// The keys contradict each other.
     #[error(transparent)]
     Keys(#[from] JwksError),
+    /// Nothing can be sent this way.
+    #[error(transparent)]
+    NotSendable(#[from] NotSendable),
+    /// Nothing more can be promised to be sent.
+    #[error(transparent)]
+    NotTaken(#[from] NotTaken),
+    /// The caller may not learn who is a user, so it gets no token.
+    #[error("with a directory and without directory.reveal_unknown_users, tokens are only sent")]
+    DeliveryOnly,
+    /// There is no such user.
+    #[error("the directory has no such user")]
+    UserUnknown,
+    /// The user may not log in.
+    #[error("the directory says that the user is disabled")]
+    UserDisabled,
+    /// The caller named another credential or another user.
+    #[error("the directory has another credential or another identifier of the user")]
+    UserMismatch,
+    /// The directory does not answer.
+    #[error(transparent)]
+    DirectoryUnavailable(#[from] Unavailable),
     /// The same attempt is under way.
     #[error("a request with this Idempotency-Key is under way")]
     AttemptRunning,
@@ -104,6 +127,23 @@ pub enum Error {
     /// The key did not sign.
     #[error("the key did not sign")]
     SigningFailed,
+}
+
+/// Why links cannot be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotSendable {
+    /// It is not known where they lead.
+    #[error("no link.template is configured for the tenant")]
+    NoLink,
+    /// No mails are sent.
+    #[error("mail.transport is \"off\"")]
+    NoMail,
+    /// No service sends links for the tenant.
+    #[error("no webhook of the tenant takes \"delivery\"")]
+    NoWebhook,
+    /// The address that the link should lead to is not allowed.
+    #[error("the link should lead to an address that is not in link.return_urls")]
+    ReturnUrl,
 }
 
 /// Why a token is not live.
@@ -208,6 +248,13 @@ impl Error {
             | Self::Unwritten(_)
             | Self::AttemptRunning
             | Self::AttemptOther
+            | Self::NotSendable(_)
+            | Self::NotTaken(_)
+            | Self::DeliveryOnly
+            | Self::UserUnknown
+            | Self::UserDisabled
+            | Self::UserMismatch
+            | Self::DirectoryUnavailable(_)
             | Self::Keys(_)
             | Self::NoRandomness(_)
             | Self::SigningFailed => None,

@@ -1,5 +1,6 @@
 //! One tenant: the story of each operation, in reading order: verify completely, decide, then change.
 
+mod deliver;
 mod redeem;
 
 use std::fmt;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, VerifiedToken, Verifier, VerifyError};
 
-use super::answers::Asked;
+use super::answers::{Asked, Given};
 use super::error::{Error, TokenError};
 use super::{Shared, TenantParts};
 use crate::domain::identifier::Username;
@@ -19,6 +20,7 @@ use crate::domain::policy::{Policy, PolicyError};
 use crate::journal::{Attempt, Health};
 use crate::revocation::{Refusal, Written};
 
+pub use deliver::{DeliveryRequest, Prepared, Promised, Sending, Unsent, Users};
 pub use redeem::{Phase, RedeemRequest, Redemption};
 
 /// Issues, checks, redeems and revokes the tokens of one tenant, and knows nothing of any other's.
@@ -28,6 +30,7 @@ pub struct Tenant(Arc<Inner>);
 
 struct Inner {
     policy: Policy,
+    sending: Sending,
     verifier: Verifier,
     keys: ArcSwap<Keys>,
     reuses: [AtomicU64; Reuse::ALL.len()],
@@ -144,6 +147,7 @@ impl Tenant {
         Ok(Self(Arc::new(Inner {
             verifier: parts.policy.verifier(),
             policy: parts.policy,
+            sending: parts.sending,
             keys: ArcSwap::from_pointee(keys),
             reuses: Default::default(),
             shared,
@@ -164,10 +168,14 @@ impl Tenant {
             return self.issue_once(request).await.map(Arc::new);
         };
         match self.0.shared.answers.ask(attempt) {
-            Asked::First(ticket) => Ok(ticket.answer(self.issue_once(request).await?)),
-            Asked::Before(issued) => Ok(issued),
+            Asked::First(ticket) => {
+                let issued = Arc::new(self.issue_once(request).await?);
+                ticket.answer(Given::Token(Arc::clone(&issued)));
+                Ok(issued)
+            }
+            Asked::Before(Given::Token(issued)) => Ok(issued),
             Asked::Running => Err(Error::AttemptRunning),
-            Asked::Other => Err(Error::AttemptOther),
+            Asked::Before(Given::Promise(_)) | Asked::Other => Err(Error::AttemptOther),
         }
     }
 
@@ -177,21 +185,30 @@ impl Tenant {
     }
 
     async fn issue_once(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
+        let request = &*self.known_user(request).await?;
         let Inner { policy, shared, .. } = &*self.0;
-        let Shared { revocations, random, answers, .. } = &**shared;
+        let Shared { revocations, random, .. } = &**shared;
         let now = self.now();
-        // Where nothing can be written, nothing is promised, also where there would be nothing to write.
+        self.require_room(now).await?;
+        let keys = self.keys(now)?;
+        let key = keys.snapshot.active.as_deref().ok_or_else(|| self.no_active_key())?;
+        let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
+        revocations.admit(policy, &issued.claims).wait().await?;
+        Ok(issued)
+    }
+
+    /// Where nothing can be written or remembered, nothing is promised, also where there would be nothing
+    /// to write.
+    async fn require_room(&self, now: Timestamp) -> Result<(), Error> {
+        let Inner { policy, shared, .. } = &*self.0;
+        let Shared { revocations, answers, .. } = &**shared;
         if revocations.health() != Health::Well {
             revocations.settled(now).wait().await?;
         }
         if revocations.is_full(answers.count(), now) {
             return Err(Error::Full { retry_after: policy.lifetime.min });
         }
-        let keys = self.keys(now)?;
-        let key = keys.snapshot.active.as_deref().ok_or_else(|| self.no_active_key())?;
-        let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
-        revocations.admit(policy, &issued.claims).wait().await?;
-        Ok(issued)
+        Ok(())
     }
 
     /// Says whether a caller can redeem a token now. Changes nothing.

@@ -18,8 +18,9 @@ use resetd::domain::secret::Secret;
 use resetd::http::{Door, Gate, Limits, Rates, router};
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
+use resetd::outbox::Outbox;
 use resetd::revocation::Revocations;
-use resetd::service::{Parts, ResetService, Tenant, TenantParts};
+use resetd::service::{Parts, ResetService, Sending, Tenant, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -47,6 +48,9 @@ pub(crate) struct Options {
     pub(crate) networks: Vec<ipnet::IpNet>,
     pub(crate) salt: [u8; 16],
     pub(crate) audit: Sink,
+    /// How links of every tenant go to its users.
+    pub(crate) sending: Sending,
+    pub(crate) outbox: Outbox,
 }
 
 impl Default for Options {
@@ -78,6 +82,8 @@ impl Default for Options {
             networks: Vec::new(),
             salt: [0; 16],
             audit: Sink::Off,
+            sending: Sending::default(),
+            outbox: Outbox::in_memory(1000),
         }
     }
 }
@@ -154,7 +160,7 @@ impl TestApp {
             let keystore = keystore_of(&keystore, &policy);
             let folder = KeyFolder::new(policy.tenant.clone(), keystore, rules);
             let (keyring, fingerprint) = folder.take().unwrap();
-            tenants.push(TenantParts { policy, keyring });
+            tenants.push(TenantParts { policy, keyring, sending: options.sending.clone() });
             folders.push((folder, fingerprint));
         }
         let service = ResetService::new(Parts {
@@ -162,6 +168,7 @@ impl TestApp {
             callers: Callers::new(callers),
             bearers: Vec::new(),
             revocations: Revocations::guarding(clock.now(), options.capacity, options.salt),
+            outbox: options.outbox,
             clock: clock.clone(),
             jwks_max_age: options.jwks_max_age,
         })
@@ -307,6 +314,11 @@ impl Answer {
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[track_caller]
+    pub(crate) fn assert_status(&self, status: u16) {
+        assert_eq!(self.status, status, "{}", self.text);
     }
 
     /// Fails unless this is a well-formed problem with this status and code.

@@ -20,7 +20,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 42] = [
+const SETTINGS: [(&str, &str); 43] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -38,6 +38,7 @@ const SETTINGS: [(&str, &str); 42] = [
     ("limits.user_tokens_per_hour", "20"),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
+    ("outbox.capacity", "10000"),
     ("server.admin_listen", r#""""#),
     ("server.allow_plain_http", "false"),
     ("server.answer_timeout_seconds", "10"),
@@ -278,14 +279,14 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 53] = [
+const MISTAKES: [(&str, &str); 54] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `audit`, `tenants`, `callers`, `bearers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `tenants`, `callers`, `bearers`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -375,6 +376,7 @@ const MISTAKES: [(&str, &str); 53] = [
         "[state]\ndurability = \"hope\"\n",
         "2: state.durability: wanted \"journal\" or \"guard\", found \"hope\"",
     ),
+    ("[outbox]\ncapacity = 0\n", "2: outbox.capacity: wanted 1 to 1000000, found 0"),
     (
         "[audit]\nsink = \"syslog\"\n",
         "2: audit.sink: wanted \"file\", \"stdout\" or \"off\", found \"syslog\"",
@@ -427,11 +429,11 @@ const MISTAKES: [(&str, &str); 53] = [
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = []\n",
-        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, config, found none",
+        "3: callers.0.scopes: wanted some of issue, deliver, check, redeem, revoke, keys:read, keys:write, metrics, config, found none",
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"fly\"]\n",
-        "3: callers.0.scopes: wanted some of issue, check, redeem, revoke, keys:read, keys:write, metrics, config, found \"fly\"",
+        "3: callers.0.scopes: wanted some of issue, deliver, check, redeem, revoke, keys:read, keys:write, metrics, config, found \"fly\"",
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\", \"issue\"]\n",

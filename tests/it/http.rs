@@ -78,6 +78,12 @@ fn guarded(token: &str) -> Vec<(&'static str, String, Scope, Value)> {
     let pem = include_str!("../fixtures/keys/p256.pkcs8.pem");
     vec![
         ("POST", "/password-tokens".into(), Scope::Issue, json!({ "username": "alice" })),
+        (
+            "POST",
+            "/deliveries".into(),
+            Scope::Deliver,
+            json!({ "username": "alice", "to": "alice@example.com" }),
+        ),
         ("GET", one.clone(), Scope::Check, Value::Null),
         ("HEAD", one.clone(), Scope::Check, Value::Null),
         ("DELETE", one, Scope::Revoke, Value::Null),

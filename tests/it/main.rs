@@ -11,6 +11,7 @@ mod server;
 mod cli;
 mod config;
 mod connection;
+mod deliver;
 mod docs;
 mod hold;
 mod http;

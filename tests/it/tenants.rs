@@ -6,8 +6,9 @@ use axum::http::StatusCode;
 use resetd::domain::caller::{Caller, Callers, KeyHash, NoCaller, Scope, api_key};
 use resetd::domain::keyring::Keyring;
 use resetd::domain::policy::TenantName;
+use resetd::outbox::Outbox;
 use resetd::revocation::Revocations;
-use resetd::service::{Error, Parts, ResetService, TenantParts};
+use resetd::service::{Error, Parts, ResetService, Sending, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::json;
 
@@ -289,10 +290,11 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
     let app = TestApp::start();
     let (policy, keyring) = (app.tenant().policy().clone(), app.keystore.load().unwrap());
     let service = ResetService::new(Parts {
-        tenants: vec![TenantParts { policy, keyring }],
+        tenants: vec![TenantParts { policy, keyring, sending: Sending::default() }],
         callers: Callers::new(vec![caller]),
         bearers: Vec::new(),
         revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),
+        outbox: Outbox::in_memory(1),
         clock: app.clock.clone(),
         jwks_max_age: 300,
     });

@@ -143,6 +143,9 @@ async fn a_scope_opens_its_own_requests_and_no_other() {
             } else if scope == needed && path == "/admin/config/reload" {
                 // A router by itself has no configuration.
                 answer.assert_problem(404, "not_found");
+            } else if scope == needed && path == "/deliveries" {
+                // And it can send nothing.
+                answer.assert_problem(409, "delivery_not_configured");
             } else if scope == needed {
                 assert!(answer.status.is_success(), "{scope} on {method} {path}");
             } else {
