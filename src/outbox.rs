@@ -83,6 +83,17 @@ pub struct Taken {
     pub order: Order,
     /// How often it was tried before, in this process.
     pub tries: u32,
+    /// Whether a token was signed for it before, in this process.
+    pub is_signed: bool,
+}
+
+/// What became of orders, for those who count.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outcome {
+    /// For whom they were.
+    pub lane: Lane,
+    /// What, in one word.
+    pub what: &'static str,
 }
 
 /// How much of one kind waits.
@@ -162,9 +173,9 @@ impl Outbox {
     }
 
     /// The order was sent, or will never be.
-    pub fn done(&self, order: &Order) {
+    pub fn done(&self, order: &Order, what: &'static str) {
         let shared = &self.0.shared;
-        shared.queue().done(order);
+        shared.queue().done(order, what);
         // There may be room for the next one of its kind.
         shared.changed.notify_one();
         if let Paper::Log { jobs, .. } = &*self.log() {
@@ -177,6 +188,19 @@ impl Outbox {
         let shared = &self.0.shared;
         shared.queue().again(taken, Instant::now() + after);
         shared.changed.notify_one();
+    }
+
+    /// An order that is due now, if there is one.
+    pub fn due(&self) -> Option<Taken> {
+        match self.0.shared.queue().next(Instant::now()) {
+            Next::Due(taken) => Some(taken),
+            Next::At(_) | Next::Nothing => None,
+        }
+    }
+
+    /// How often what came of orders, since the start.
+    pub fn outcomes(&self) -> Vec<(Outcome, u64)> {
+        self.0.shared.queue().outcomes()
     }
 
     /// What waits now.
@@ -347,7 +371,7 @@ mod tests {
         for n in 1..=3 {
             accept(&outbox, order(n)).await.unwrap();
         }
-        outbox.done(&outbox.next().await.order);
+        outbox.done(&outbox.next().await.order, "sent");
         let taken = outbox.next().await;
         outbox.again(taken, Duration::from_secs(60));
         assert_eq!(outbox.close(), 2);
@@ -388,7 +412,7 @@ mod tests {
         assert_eq!(accept(&outbox, order(3)).await, Err(NotTaken::Full));
         outbox.offer(order(4));
         assert_eq!(outbox.lost(), 1);
-        outbox.done(&outbox.next().await.order);
+        outbox.done(&outbox.next().await.order, "sent");
         accept(&outbox, order(5)).await.unwrap();
         assert_eq!(outbox.close(), 2);
         assert_eq!(accept(&outbox, order(6)).await, Err(NotTaken::Full));
@@ -411,7 +435,7 @@ mod tests {
         for n in 1..=40 {
             let errand = Errand::Event { endpoint: "crm".into(), body: long.clone() };
             accept(&outbox, Order { errand, ..order(n) }).await.unwrap();
-            outbox.done(&outbox.next().await.order);
+            outbox.done(&outbox.next().await.order, "sent");
         }
         accept(&outbox, order(50)).await.unwrap();
         assert!(text(&folder).len() < 2 * 1024 * 1024);

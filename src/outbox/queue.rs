@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use resetd_verify::Timestamp;
 
-use super::{Taken, Waiting};
+use super::{Outcome, Taken, Waiting};
 use crate::domain::order::{Lane, Order};
 
 /// So many orders of one lane are on their way at once.
@@ -19,7 +19,11 @@ pub(super) struct Queue {
     capacity: usize,
     /// Orders that are due at the same moment keep their order.
     sequence: u64,
+    outcomes: BTreeMap<Outcome, u64>,
 }
+
+/// The outcome of a try after which there will be another.
+const RETRIED: &str = "retried";
 
 #[derive(Debug, Default)]
 struct LaneQueue {
@@ -44,7 +48,8 @@ pub(super) enum Next {
 
 impl Queue {
     pub(super) fn new(capacity: usize) -> Self {
-        Self { lanes: BTreeMap::new(), count: 0, capacity, sequence: 0 }
+        let (lanes, outcomes) = (BTreeMap::new(), BTreeMap::new());
+        Self { lanes, count: 0, capacity, sequence: 0, outcomes }
     }
 
     /// Keeps room for an order, if there is any.
@@ -64,7 +69,7 @@ impl Queue {
         let lane = self.lanes.entry(order.lane()).or_default();
         lane.accepted.insert(age_of(&order));
         self.sequence += 1;
-        lane.waiting.insert((due, self.sequence), Taken { order, tries: 0 });
+        lane.waiting.insert((due, self.sequence), Taken { order, tries: 0, is_signed: false });
     }
 
     /// Takes an order in, whether there is room or not.
@@ -90,9 +95,10 @@ impl Queue {
     }
 
     /// An order that was on its way is no more.
-    pub(super) fn done(&mut self, order: &Order) {
+    pub(super) fn done(&mut self, order: &Order, what: &'static str) {
         let name = order.lane();
         self.count -= 1;
+        *self.outcomes.entry(Outcome { lane: name.clone(), what }).or_default() += 1;
         let Some(lane) = self.lanes.get_mut(&name) else { return };
         lane.running -= 1;
         lane.accepted.remove(&age_of(order));
@@ -103,11 +109,17 @@ impl Queue {
 
     /// An order that was on its way waits again.
     pub(super) fn again(&mut self, taken: Taken, due: Instant) {
-        let lane = self.lanes.entry(taken.order.lane()).or_default();
+        let name = taken.order.lane();
+        *self.outcomes.entry(Outcome { lane: name.clone(), what: RETRIED }).or_default() += 1;
+        let lane = self.lanes.entry(name).or_default();
         lane.running -= 1;
         self.sequence += 1;
         let tries = taken.tries.saturating_add(1);
         lane.waiting.insert((due, self.sequence), Taken { tries, ..taken });
+    }
+
+    pub(super) fn outcomes(&self) -> Vec<(Outcome, u64)> {
+        self.outcomes.iter().map(|(outcome, count)| (outcome.clone(), *count)).collect()
     }
 
     pub(super) fn waiting(&self) -> Vec<Waiting> {
@@ -163,14 +175,16 @@ mod tests {
         let later = now + Duration::from_secs(5);
         queue.again(first, later);
         let second = due(&mut queue, now).unwrap();
-        queue.done(&second.order);
+        queue.done(&second.order, "sent");
         assert!(matches!(queue.next(now), Next::At(then) if then == later));
         let again = due(&mut queue, later).unwrap();
         assert_eq!((again.order.id, again.tries), (order(1, "a").id, 1));
         assert_eq!(queue.waiting()[0].oldest, Some(Timestamp::from_seconds(1)));
-        queue.done(&again.order);
+        queue.done(&again.order, "sent");
         assert!(matches!(queue.next(later), Next::Nothing));
         assert!(queue.waiting().is_empty());
+        let outcomes = queue.outcomes().into_iter().map(|(outcome, count)| (outcome.what, count));
+        assert_eq!(outcomes.collect::<Vec<_>>(), [("retried", 1), ("sent", 2)]);
     }
 
     #[test]
@@ -183,7 +197,7 @@ mod tests {
         let taken: Vec<_> = std::iter::from_fn(|| due(&mut queue, now)).collect();
         assert_eq!(taken.len(), AT_ONCE + 1);
         assert!(taken.iter().any(|taken| taken.order.lane() == Lane::Events("well".into())));
-        queue.done(&taken[0].order);
+        queue.done(&taken[0].order, "sent");
         assert!(due(&mut queue, now).is_some());
     }
 
@@ -196,7 +210,7 @@ mod tests {
         queue.push(order(1, "a"), now);
         let taken = due(&mut queue, now).unwrap();
         assert!(!queue.reserve(), "what is on its way takes room");
-        queue.done(&taken.order);
+        queue.done(&taken.order, "sent");
         assert!(queue.reserve());
     }
 }
