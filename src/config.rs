@@ -11,6 +11,7 @@ mod raw;
 mod tenants;
 mod tls;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
@@ -24,16 +25,17 @@ use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
 use crate::domain::caller::{Callers, Scope, without_api_keys};
+use crate::domain::policy::TenantName;
 
 pub use bearers::{Bearer, BearerKeys};
 pub use keys::Keys;
 pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES};
 pub use listen::Listen;
-pub use tenants::{Tenant, TenantKeys};
+pub use tenants::{Tenant, TenantKeys, TenantLimits};
 pub use tls::Tls;
 
 use check::Check;
-use tenants::{find_tenant, issuer_below};
+use tenants::{Common, find_tenant, issuer_below};
 
 /// The documented defaults: `config.toml` of this repository.
 pub const DEFAULTS: &str = include_str!("../config.toml");
@@ -238,7 +240,8 @@ impl Config {
         let (tls, keys) = (check.tls(&raw, &server)?, check.keys(&raw)?);
         // The issuer where none is configured: the loopback address listened on.
         let url = server.listen.url(tls.is_some());
-        let tenants = check.tenants(&raw, &server.listen, &url, &keys)?;
+        let common = Common { keys: &keys, limits: &limits };
+        let tenants = check.tenants(&raw, &server.listen, &url, common)?;
         let (state, outbox) = (check.state(&raw)?, check.outbox(&raw)?);
         let audit = check.audit(&raw)?;
         let callers = check.callers(&raw, &tenants)?;
@@ -257,6 +260,22 @@ impl Config {
     /// Which tenants there are.
     pub fn tenant(&self, name: &str) -> Result<&Tenant, String> {
         find_tenant(&self.tenants, name)
+    }
+
+    /// An issuer that two tenants have. None has, but where the port is taken from what is free an issuer
+    /// that is derived is known only later. Tenants with one issuer and one set of keys would take each
+    /// other's tokens.
+    pub fn doubled_issuer(&self) -> Option<&str> {
+        let mut known = BTreeSet::new();
+        let mut issuers = self.tenants.iter().map(|tenant| tenant.policy.issuer.as_str());
+        issuers.find(|issuer| !known.insert(*issuer))
+    }
+
+    /// The longest time in seconds for which a token can be accepted that was signed with the keys of a
+    /// tenant, by whichever of those who sign with them.
+    pub fn longest_acceptance(&self, owner: &TenantName) -> u64 {
+        let sharers = self.tenants.iter().filter(|tenant| tenant.keys.owner == *owner);
+        sharers.map(|tenant| tenant.policy.longest_acceptance()).max().unwrap_or_default()
     }
 
     /// The same with the address really listened on, which port 0 leaves open. An issuer that

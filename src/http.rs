@@ -19,7 +19,7 @@ mod reload;
 mod source;
 mod well_known;
 
-pub use limit::{Gate, Rates};
+pub use limit::{Gate, Rates, TenantRates};
 pub use observe::{ON_EVERY_ANSWER, only_over_tls};
 pub use problem::{ProblemKind, REGISTRY};
 pub use reload::{ReloadConfig, Reloaded};
@@ -130,6 +130,7 @@ fn admin_routes(keys: &RunningKeys, gate: &Gate) -> Router {
         .route("/admin/keys/{kid}/activate", post(admin::activate))
         .route("/admin/keys/{kid}/retire", post(admin::retire))
         .route("/admin/keys/{kid}/revoke", post(admin::revoke))
+        .route_layer(from_fn(admin::of_own_keys))
         .route_layer(needs(Scope::KeysWrite));
     let metrics =
         Router::new().route("/metrics", get(metrics::metrics)).route_layer(needs(Scope::Metrics));

@@ -51,6 +51,16 @@ pub enum KeyAdminError {
     /// The step would break links.
     #[error(transparent)]
     Rotation(#[from] RotationError),
+    /// The keys are another tenant's, and so is the decision.
+    #[error(
+        "the tenant {tenant} signs with the keys of the tenant {owner}, so only those who act for {owner} can change them, for all that share them"
+    )]
+    Shared {
+        /// Who signs with them.
+        tenant: TenantName,
+        /// Whose they are.
+        owner: TenantName,
+    },
     /// Between the plan and its confirmation somebody else changed the keys.
     #[error("the keys were changed meanwhile, so nothing was done; look at them and try again")]
     Changed,

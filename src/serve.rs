@@ -22,19 +22,21 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::audit::{Audit, AuditError, Rotation, Sink, Trail};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{self, AuditSink, Config, Durability, Listen, Server, Tenant as TenantConfig};
+use crate::config::{
+    self, AuditSink, Config, Durability, Listen, Server, Tenant as TenantConfig, TenantLimits,
+};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
-use crate::http::{Door, Gate, Limits, Rates, ReloadConfig, only_over_tls, router};
+use crate::http::{Door, Gate, Limits, Rates, ReloadConfig, TenantRates, only_over_tls, router};
 use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
 use crate::outbox::{Outbox, OutboxError};
 use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
-use crate::service::{Error, Parts, ResetService, Sending, TenantParts};
+use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
 use crate::tls::{RunningTls, TlsError};
 use bearers::Kept;
 use connection::{Behind, Handshakes};
@@ -122,6 +124,14 @@ pub enum ServeError {
         /// The address.
         address: SocketAddr,
     },
+    /// Two tenants cannot be told apart by their tokens.
+    #[error(
+        "{issuer:?} is the issuer of two tenants; wanted another one for each: tenants.*.issuer"
+    )]
+    SameIssuer {
+        /// The issuer.
+        issuer: String,
+    },
     /// The system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -149,6 +159,9 @@ pub async fn serve(
     };
 
     let config = config.listening_on(&listen);
+    if let Some(issuer) = config.doubled_issuer() {
+        return Err(ServeError::SameIssuer { issuer: issuer.into() });
+    }
     let sink = audit_sink(&config.audit)?;
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
@@ -176,7 +189,7 @@ pub async fn serve(
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
     };
-    let gate = Gate::new(rates(&config.limits));
+    let gate = Gate::new(rates(&config));
     let is_one_run = AtomicBool::new(one_run_api_key.is_some());
     let (service, settings) = (keys.service().clone(), Mutex::new(reload.settings));
     let (read, gate_of, audit_of) = (reload.read, gate.clone(), audit.clone());
@@ -241,11 +254,19 @@ async fn reload_when(wanted: Arc<Notify>, config: ReloadConfig) {
     }
 }
 
-fn rates(limits: &config::Limits) -> Rates {
+fn rates(Config { limits, tenants, .. }: &Config) -> Rates {
+    let of_tenant = |tenant: &TenantConfig| {
+        let TenantLimits { caller_per_minute, user_tokens_per_hour } = tenant.limits;
+        let rates = TenantRates { caller_per_minute, user_tokens_per_hour };
+        (tenant.policy.tenant.clone(), rates)
+    };
     Rates {
         source_per_minute: limits.source_per_minute,
-        caller_per_minute: limits.caller_per_minute,
-        user_tokens_per_hour: limits.user_tokens_per_hour,
+        all: TenantRates {
+            caller_per_minute: limits.caller_per_minute,
+            user_tokens_per_hour: limits.user_tokens_per_hour,
+        },
+        tenants: tenants.iter().map(of_tenant).collect(),
         holder_revocations_per_minute: limits.holder_revocations_per_minute,
         trusted_proxies: limits.trusted_proxies.clone(),
     }
@@ -382,12 +403,13 @@ fn longest_acceptance(config: &Config) -> u64 {
     acceptances.max().unwrap_or_default()
 }
 
-/// The folder of a tenant's keys, with what decrypts them and the rules for them.
+/// The folder of the keys that a tenant signs with, with what decrypts them and the rules for them. A
+/// key is kept there for as long as any who share it need it.
 ///
 /// # Errors
 /// [`ServeError::Passphrase`] when what is configured is no passphrase.
 pub fn key_folder(config: &Config, tenant: &TenantConfig) -> Result<KeyFolder, ServeError> {
-    let TenantConfig { policy, keys, .. } = tenant;
+    let keys = &tenant.keys;
     let passphrases = match &config.keys.passphrases {
         None => Passphrases::none(),
         Some(text) => Passphrases::parse(text.expose())?,
@@ -398,9 +420,9 @@ pub fn key_folder(config: &Config, tenant: &TenantConfig) -> Result<KeyFolder, S
         publish_ahead: keys.publish_ahead,
         rotate_every: keys.rotate_every,
     };
-    let keystore = Keystore::new(&keys.directory, policy.longest_acceptance());
+    let keystore = Keystore::new(&keys.directory, config.longest_acceptance(&keys.owner));
     let keystore = keystore.with_passphrases(passphrases);
-    Ok(KeyFolder::new(policy.tenant.clone(), keystore, rules))
+    Ok(KeyFolder::new(keys.owner.clone(), keystore, rules))
 }
 
 /// What was found in the folders of keys.
@@ -411,12 +433,18 @@ struct Opened {
     first_keys: Vec<(KeyId, PathBuf)>,
 }
 
-/// The keys of each tenant, the default one first. An empty folder gets its first key.
+/// The keys of each tenant, the default one first. An empty folder gets its first key; a tenant that
+/// shares the keys of the default one has no folder.
 fn open_folders(config: &Config, now: Timestamp) -> Result<Opened, ServeError> {
     let mut opened = Opened::default();
     for tenant in &config.tenants {
+        let (policy, sending) = (tenant.policy.clone(), Sending::default());
+        if tenant.shares_keys() {
+            opened.tenants.push(TenantParts { policy, keys: KeysOf::Default, sending });
+            continue;
+        }
         let folder = key_folder(config, tenant)?;
-        let (policy, keystore) = (tenant.policy.clone(), folder.keystore());
+        let keystore = folder.keystore();
         // The default folder is made, and so is a tenant's in a folder that is there. One that was
         // named and is not there is a mistake: new keys in the wrong place would break every link.
         if config.keys.is_default_directory || !policy.tenant.is_default() {
@@ -426,7 +454,7 @@ fn open_folders(config: &Config, now: Timestamp) -> Result<Opened, ServeError> {
         let first_key = keystore.generate_first(tenant.keys.algorithm, now)?;
         opened.first_keys.extend(first_key.map(|kid| (kid, tenant.keys.directory.clone())));
         let (keyring, fingerprint) = folder.take()?;
-        opened.tenants.push(TenantParts { policy, keyring, sending: Sending::default() });
+        opened.tenants.push(TenantParts { policy, keys: KeysOf::Itself(keyring), sending });
         opened.folders.push((folder, fingerprint));
     }
     Ok(opened)

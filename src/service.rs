@@ -4,6 +4,7 @@
 mod answers;
 mod bearers;
 pub mod error;
+mod keys;
 mod tenant;
 
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ pub use tenant::{
 };
 
 use answers::Answers;
+use keys::KeysInUse;
 
 /// Issues, checks, redeems and revokes reset tokens of its tenants. Cheap to clone; all clones are one
 /// service.
@@ -93,18 +95,28 @@ pub struct TenantParts {
     /// The rules.
     pub policy: Policy,
     /// The keys at the start.
-    pub keyring: Keyring,
+    pub keys: KeysOf,
     /// How links go to users.
     pub sending: Sending,
+}
+
+/// Whose keys a tenant signs with.
+#[derive(Debug)]
+pub enum KeysOf {
+    /// Its own: these.
+    Itself(Keyring),
+    /// Those of the default tenant, at every moment.
+    Default,
 }
 
 impl ResetService {
     /// Puts the parts together.
     ///
     /// # Errors
-    /// [`Error::Keys`] when the keys of a tenant contradict each other.
+    /// [`Error::Keys`] when the keys of a tenant contradict each other, [`Error::NoActiveKey`] when a
+    /// tenant shares those of a default one that does not come before it.
     pub fn new(parts: Parts) -> Result<Self, Error> {
-        let first = parts.tenants.first();
+        let (first, now) = (parts.tenants.first(), parts.clock.now());
         let shared = Arc::new(Shared {
             base_url: first.map(|tenant| tenant.policy.issuer.clone()).unwrap_or_default(),
             revocations: parts.revocations,
@@ -114,11 +126,19 @@ impl ResetService {
             random: Random::new(),
             jwks_max_age: parts.jwks_max_age,
         });
-        let tenants = parts.tenants.into_iter().map(|tenant| {
-            let name = tenant.policy.tenant.clone();
-            Ok((name, Tenant::new(tenant, Arc::clone(&shared))?))
-        });
-        let tenants = tenants.collect::<Result<_, Error>>()?;
+        let mut tenants: BTreeMap<TenantName, Tenant> = BTreeMap::new();
+        for TenantParts { policy, keys, sending } in parts.tenants {
+            let name = policy.tenant.clone();
+            let keys = match keys {
+                KeysOf::Itself(keyring) => Arc::new(KeysInUse::new(name.clone(), keyring, now)?),
+                KeysOf::Default => {
+                    let tenant = TenantName::default();
+                    let default = tenants.get(&tenant).map(Tenant::keys_in_use);
+                    default.ok_or(Error::NoActiveKey { tenant })?
+                }
+            };
+            tenants.insert(name, Tenant::new(policy, sending, keys, Arc::clone(&shared)));
+        }
         let callers = ArcSwap::from_pointee(parts.callers);
         let bearers = parts.bearers;
         Ok(Self(Arc::new(Inner { tenants, callers, bearers, shared })))
@@ -164,24 +184,15 @@ impl ResetService {
         self.0.callers.store(Arc::new(callers));
     }
 
-    /// Whether a token is live, of whichever tenant it is.
-    pub fn is_live(&self, token: &str) -> bool {
-        self.tenants().any(|tenant| tenant.is_live(token))
-    }
-
-    /// Kills a token for whoever holds it, of whichever tenant it is, and says of which. It does not tell
-    /// whether there was anything to kill.
-    ///
-    /// # Errors
-    /// [`Error::RedemptionRunning`], [`Error::Unwritten`].
-    pub async fn disown(&self, token: &str) -> Result<(Applied, Option<&Tenant>), Error> {
-        for tenant in self.tenants() {
-            let applied = tenant.apply(&Revocation::Token(token)).await?;
-            if applied.token_id.is_some() {
-                return Ok((applied, Some(tenant)));
-            }
-        }
-        Ok((Applied { token_id: None, before: None }, None))
+    /// The tenant that a token is of, as far as its signature and issuer say. All who share keys think
+    /// the same of a signature, so it is verified once for them, however many they are.
+    pub fn tenant_of(&self, token: &str) -> Option<&Tenant> {
+        self.tenants().filter(|tenant| !tenant.shares_keys()).find_map(|owner| {
+            let issuer = owner.issuer_in(token)?;
+            self.tenants().find(|tenant| {
+                tenant.policy().issuer == issuer && tenant.keys_owner() == owner.keys_owner()
+            })
+        })
     }
 
     /// The tenant of this name, if there is one.

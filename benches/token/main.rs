@@ -26,7 +26,7 @@ use resetd::keystore::Keystore;
 use resetd::outbox::Outbox;
 use resetd::random::Random;
 use resetd::revocation::Revocations;
-use resetd::service::{Parts, RedeemRequest, ResetService, Sending, Tenant, TenantParts};
+use resetd::service::{KeysOf, Parts, RedeemRequest, ResetService, Sending, Tenant, TenantParts};
 use resetd_verify::crypto::PROVIDER;
 use resetd_verify::{Algorithm, Claims, KeySet, TOKEN_TYPE, Timestamp, TokenId};
 use ring::rand::SystemRandom;
@@ -188,7 +188,7 @@ impl Issuer {
         let service = ResetService::new(Parts {
             tenants: vec![TenantParts {
                 policy: self.policy.clone(),
-                keyring,
+                keys: KeysOf::Itself(keyring),
                 sending: Sending::default(),
             }],
             callers: Callers::new(Vec::new()),

@@ -4,15 +4,16 @@ mod change;
 mod export;
 mod show;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::{Args, Subcommand};
 use resetd_verify::Algorithm;
 
 use super::output::Output;
 use super::{Outcome, Settings, named_tenant};
+use crate::config::Config;
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::{Step, can_be_made};
-use crate::key_admin::KeyFolder;
+use crate::key_admin::{KeyAdminError, KeyFolder};
 use crate::serve::key_folder;
 
 /// The furthest ahead that a key is made, in seconds.
@@ -132,15 +133,32 @@ pub(super) struct ChangeArgs {
 }
 
 impl FolderArgs {
+    /// To look at the keys that the tenant signs with.
     fn open(&self, settings: &Settings) -> Result<KeyFolder> {
-        let config = settings.config(&[("--keys", "keys.directory", self.keys.as_deref())])?;
+        let config = self.config(settings)?;
         Ok(key_folder(&config, named_tenant(&config, &self.tenant)?)?)
+    }
+
+    /// To change the keys, or to take a private half, which whoever only shares them may not.
+    fn open_own(&self, settings: &Settings) -> Result<KeyFolder> {
+        let config = self.config(settings)?;
+        let tenant = named_tenant(&config, &self.tenant)?;
+        if tenant.shares_keys() {
+            let (owner, tenant) = (tenant.keys.owner.clone(), tenant.policy.tenant.clone());
+            let mend = format!("for that: --tenant {owner}");
+            return Err(anyhow!("--tenant: {}; {mend}", KeyAdminError::Shared { tenant, owner }));
+        }
+        Ok(key_folder(&config, tenant)?)
+    }
+
+    fn config(&self, settings: &Settings) -> Result<Config> {
+        Ok(settings.config(&[("--keys", "keys.directory", self.keys.as_deref())])?)
     }
 }
 
 pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Result<Outcome> {
     let by_kid = |kid: &str, change: &ChangeArgs| -> Result<_> {
-        let folder = change.folder.open(settings)?;
+        let folder = change.folder.open_own(settings)?;
         let kid = folder.kid(kid)?;
         Ok((folder, kid))
     };
@@ -150,7 +168,7 @@ pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Resu
         Command::Import(args) => change::import(settings, &args, output),
         Command::Export(args) => export::run(settings, &args),
         Command::Generate { algorithm, start: StartArgs { signs_in, force }, change } => {
-            let folder = change.folder.open(settings)?;
+            let folder = change.folder.open_own(settings)?;
             let algorithm = algorithm_of(algorithm.as_deref(), &folder)?;
             change.carry_out(&folder, &Step::Add { algorithm, signs_in, force }, output)
         }
@@ -168,12 +186,12 @@ pub(super) fn run(settings: &Settings, command: Command, output: Output) -> Resu
             change.carry_out(&folder, &Step::Revoke { kid, algorithm }, output)
         }
         Command::Rotate { algorithm, change } => {
-            let folder = change.folder.open(settings)?;
+            let folder = change.folder.open_own(settings)?;
             let algorithm = algorithm_of(algorithm.as_deref(), &folder)?;
             change.carry_out(&folder, &Step::Rotate { algorithm }, output)
         }
         Command::Prune { change } => {
-            change.carry_out(&change.folder.open(settings)?, &Step::Prune, output)
+            change.carry_out(&change.folder.open_own(settings)?, &Step::Prune, output)
         }
         Command::Encrypt { change } => change::encrypt(settings, &change, output),
     }

@@ -121,12 +121,15 @@ impl Check<'_> {
         Ok(Some(listen))
     }
 
+    /// How often something may be asked; 0 means that it is not counted.
+    pub(super) fn rate(&self, key: &str, value: u64) -> Result<Option<NonZeroU32>, ConfigError> {
+        let value = self.within(key, value, 0..=MAX_RATE)?;
+        Ok(u32::try_from(value).ok().and_then(NonZeroU32::new))
+    }
+
     pub(super) fn limits(&self, raw: &RawConfig) -> Result<Limits, ConfigError> {
         let limits = &raw.limits;
-        let rate = |name: &str, value: u64| {
-            let value = self.within(&format!("limits.{name}"), value, 0..=MAX_RATE)?;
-            Ok(u32::try_from(value).ok().and_then(NonZeroU32::new))
-        };
+        let rate = |name: &str, value: u64| self.rate(&format!("limits.{name}"), value);
         let key = "limits.holder_revocations_per_minute";
         let holder = self.within(key, limits.holder_revocations_per_minute, 1..=MAX_RATE)?;
         let holder = u32::try_from(holder).ok().and_then(NonZeroU32::new);

@@ -10,6 +10,7 @@ use super::raw::{RawConfig, RawKeys, RawTenant};
 use super::tenants::TenantKeys;
 use super::{ConfigError, read_private_text};
 use crate::domain::keyring::MARGIN;
+use crate::domain::policy::TenantName;
 use crate::domain::secret::Secret;
 
 /// What holds for the keys of all tenants.
@@ -33,6 +34,7 @@ impl Keys {
 
 /// What is written of one tenant's keys, and where.
 pub(super) struct WrittenKeys<'w> {
+    owner: TenantName,
     section: String,
     algorithm: &'w str,
     rotate_every: u64,
@@ -42,6 +44,7 @@ pub(super) struct WrittenKeys<'w> {
 impl<'w> WrittenKeys<'w> {
     pub(super) fn of_default(keys: &'w RawKeys) -> Self {
         Self {
+            owner: TenantName::default(),
             section: "keys".into(),
             algorithm: &keys.algorithm,
             rotate_every: keys.rotate_every_seconds,
@@ -50,8 +53,14 @@ impl<'w> WrittenKeys<'w> {
     }
 
     /// What a tenant leaves out is as in `[keys]`.
-    pub(super) fn of_tenant(keys: &'w RawKeys, tenant: &'w RawTenant, section: String) -> Self {
+    pub(super) fn of_tenant(
+        keys: &'w RawKeys,
+        tenant: &'w RawTenant,
+        owner: TenantName,
+        section: String,
+    ) -> Self {
         Self {
+            owner,
             section,
             algorithm: tenant.algorithm.as_deref().unwrap_or(&keys.algorithm),
             rotate_every: tenant.rotate_every_seconds.unwrap_or(keys.rotate_every_seconds),
@@ -87,7 +96,39 @@ impl Check<'_> {
         let algorithm = self.algorithm(written)?;
         let publish_ahead = self.publish_ahead(written, shared.least_publish_ahead())?;
         let rotate_every = self.rotate_every(written, publish_ahead)?;
-        Ok(TenantKeys { directory, algorithm, publish_ahead, rotate_every })
+        let owner = written.owner.clone();
+        Ok(TenantKeys { owner, directory, algorithm, publish_ahead, rotate_every })
+    }
+
+    /// Whether a tenant signs with the keys of the default one. These live as `[keys]` says, so nothing
+    /// else can be said of them.
+    pub(super) fn shares_keys(
+        &self,
+        section: &str,
+        tenant: &RawTenant,
+    ) -> Result<bool, ConfigError> {
+        match tenant.keys.as_deref() {
+            None | Some("own") => return Ok(false),
+            Some("shared") => {}
+            Some(other) => {
+                let problem = format!("wanted \"own\" or \"shared\", found {other:?}");
+                return self.refuse(&format!("{section}.keys"), problem);
+            }
+        }
+        let written = [
+            ("algorithm", tenant.algorithm.is_some()),
+            ("rotate_every_seconds", tenant.rotate_every_seconds.is_some()),
+            ("publish_ahead_seconds", tenant.publish_ahead_seconds.is_some()),
+        ];
+        match written.into_iter().find(|(_, is_there)| *is_there) {
+            None => Ok(true),
+            Some((name, _)) => {
+                let problem = format!(
+                    "stands beside {section}.keys = \"shared\", and the keys of the default tenant live as keys.{name} says; take one of the two out"
+                );
+                self.refuse(&format!("{section}.{name}"), problem)
+            }
+        }
     }
 
     fn algorithm(&self, written: &WrittenKeys<'_>) -> Result<Algorithm, ConfigError> {

@@ -128,11 +128,24 @@ pub(super) struct RawTenant {
     #[serde(default)]
     pub(super) supersede: Option<bool>,
     #[serde(default)]
+    pub(super) keys: Option<String>,
+    #[serde(default)]
     pub(super) algorithm: Option<String>,
     #[serde(default)]
     pub(super) rotate_every_seconds: Option<u64>,
     #[serde(default)]
     pub(super) publish_ahead_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) limits: RawTenantLimits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawTenantLimits {
+    #[serde(default)]
+    pub(super) caller_per_minute: Option<u64>,
+    #[serde(default)]
+    pub(super) user_tokens_per_hour: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,6 +1,7 @@
 //! Tenants: who each one is, and how its keys live. The first is the default one, which `[token]` and
 //! `[keys]` describe; each `[tenants.<name>]` adds one that says only what differs.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use axum::http::Uri;
@@ -8,25 +9,45 @@ use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
 
 use super::check::Check;
 use super::keys::{Keys, WrittenKeys};
-use super::raw::{RawConfig, RawTenant};
-use super::{ConfigError, Listen, is_loopback};
+use super::raw::{RawConfig, RawTenant, RawTenantLimits};
+use super::{ConfigError, Limits, Listen, is_loopback};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
 
-/// One tenant: its rules and its keys are its own.
+/// One tenant: its rules are its own, and so are its keys unless it shares those of the default one.
 #[derive(Clone, Debug)]
 pub struct Tenant {
     /// The rules for its tokens.
     pub policy: Policy,
-    /// Its keys.
+    /// The keys it signs with.
     pub keys: TenantKeys,
+    /// How often something may be asked of it.
+    pub limits: TenantLimits,
     /// Whether no issuer is configured for it. That of the default tenant is the address listened on
     /// then, and another tenant's lies below the default tenant's.
     pub issuer_is_derived: bool,
 }
 
+impl Tenant {
+    /// Whether it signs with the keys of another tenant.
+    pub fn shares_keys(&self) -> bool {
+        self.keys.owner != self.policy.tenant
+    }
+}
+
+/// How often something may be asked of one tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Requests by one caller, per minute, if they are counted.
+    pub caller_per_minute: Option<NonZeroU32>,
+    /// Tokens issued for one user, per hour, if they are counted.
+    pub user_tokens_per_hour: Option<NonZeroU32>,
+}
+
 /// The keys of one tenant: where they are and how they live.
 #[derive(Clone, Debug)]
 pub struct TenantKeys {
+    /// Whose keys they are.
+    pub owner: TenantName,
     /// The folder.
     pub directory: PathBuf,
     /// Algorithm of new keys.
@@ -57,6 +78,13 @@ pub(super) fn issuer_below(base: &str, tenant: &TenantName) -> String {
     if tenant.is_default() { base.into() } else { format!("{base}/tenants/{tenant}") }
 }
 
+/// What holds for all tenants, some of it where a tenant does not say otherwise.
+#[derive(Clone, Copy)]
+pub(super) struct Common<'c> {
+    pub(super) keys: &'c Keys,
+    pub(super) limits: &'c Limits,
+}
+
 impl Check<'_> {
     /// All tenants, the default one first.
     pub(super) fn tenants(
@@ -64,11 +92,11 @@ impl Check<'_> {
         raw: &RawConfig,
         listen: &Listen,
         url: &str,
-        keys: &Keys,
+        common: Common<'_>,
     ) -> Result<Vec<Tenant>, ConfigError> {
-        let mut tenants = vec![self.default_tenant(raw, listen, url, keys)?];
+        let mut tenants = vec![self.default_tenant(raw, listen, url, common)?];
         for name in raw.tenants.keys() {
-            let tenant = self.tenant(name, raw, &tenants[0], keys)?;
+            let tenant = self.tenant(name, raw, &tenants[0], common.keys)?;
             let issuer = &tenant.policy.issuer;
             if let Some(other) = tenants.iter().find(|other| other.policy.issuer == *issuer) {
                 let problem = format!(
@@ -87,7 +115,7 @@ impl Check<'_> {
         raw: &RawConfig,
         listen: &Listen,
         url: &str,
-        keys: &Keys,
+        common: Common<'_>,
     ) -> Result<Tenant, ConfigError> {
         let token = &raw.token;
         let policy = Policy {
@@ -106,8 +134,12 @@ impl Check<'_> {
             supersede: token.supersede,
         };
         let directory = self.directory("keys.directory", &raw.keys.directory)?;
-        let keys = self.tenant_keys(&WrittenKeys::of_default(&raw.keys), directory, keys)?;
-        Ok(Tenant { policy, keys, issuer_is_derived: token.issuer.is_empty() })
+        let keys = self.tenant_keys(&WrittenKeys::of_default(&raw.keys), directory, common.keys)?;
+        let limits = TenantLimits {
+            caller_per_minute: common.limits.caller_per_minute,
+            user_tokens_per_hour: common.limits.user_tokens_per_hour,
+        };
+        Ok(Tenant { policy, keys, limits, issuer_is_derived: token.issuer.is_empty() })
     }
 
     fn tenant(
@@ -128,13 +160,41 @@ impl Check<'_> {
             leeway: default.policy.leeway,
             tenant,
         };
-        let directory = Path::new(&raw.keys.directory).join(name);
-        let keys = self.tenant_keys(
-            &WrittenKeys::of_tenant(&raw.keys, written, section),
-            directory,
-            keys,
-        )?;
-        Ok(Tenant { policy, keys, issuer_is_derived: written.issuer.is_none() })
+        let limits = self.tenant_limits(&section, written, default.limits)?;
+        let keys = if self.shares_keys(&section, written)? {
+            default.keys.clone()
+        } else {
+            let directory = Path::new(&raw.keys.directory).join(name);
+            let owner = policy.tenant.clone();
+            let written = WrittenKeys::of_tenant(&raw.keys, written, owner, section);
+            self.tenant_keys(&written, directory, keys)?
+        };
+        Ok(Tenant { policy, keys, limits, issuer_is_derived: written.issuer.is_none() })
+    }
+
+    fn tenant_limits(
+        &self,
+        section: &str,
+        written: &RawTenant,
+        default: TenantLimits,
+    ) -> Result<TenantLimits, ConfigError> {
+        let rate = |name: &str, value: Option<u64>, default| match value {
+            None => Ok(default),
+            Some(value) => self.rate(&format!("{section}.limits.{name}"), value),
+        };
+        let RawTenantLimits { caller_per_minute, user_tokens_per_hour } = written.limits;
+        Ok(TenantLimits {
+            caller_per_minute: rate(
+                "caller_per_minute",
+                caller_per_minute,
+                default.caller_per_minute,
+            )?,
+            user_tokens_per_hour: rate(
+                "user_tokens_per_hour",
+                user_tokens_per_hour,
+                default.user_tokens_per_hour,
+            )?,
+        })
     }
 
     fn tenant_name(&self, section: &str, name: &str) -> Result<TenantName, ConfigError> {

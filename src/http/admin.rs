@@ -1,11 +1,12 @@
 //! `/admin/keys…`: the same steps as `resetd keys`, in the same words, for the keys of the caller's own
-//! tenant. Private halves come in and never go out.
+//! tenant; those of another one, where the tenant signs with them, can only be looked at. Private halves come in and never go out.
 
 use std::path::Path as FilePath;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use resetd_verify::json::Value;
@@ -29,6 +30,19 @@ const A_YEAR: u64 = 365 * 24 * 60 * 60;
 const SWITCH: &str = "true or false";
 
 type Kid = Result<Path<String>, PathRejection>;
+
+/// Whoever acts for a tenant that signs with another one's keys may look at them and change nothing.
+pub(super) async fn of_own_keys(
+    ActingFor(tenant): ActingFor,
+    request: Request,
+    next: Next,
+) -> Response {
+    if tenant.shares_keys() {
+        let (owner, tenant) = (tenant.keys_owner().clone(), tenant.policy().tenant.clone());
+        return Problem::from(KeyAdminError::Shared { tenant, owner }).into_response();
+    }
+    next.run(request).await
+}
 
 /// `GET /admin/keys`
 pub(super) async fn list(
@@ -261,7 +275,7 @@ async fn on_folder<T: Send + 'static>(
     work: impl FnOnce(&KeyFolder, Timestamp) -> Result<T, KeyAdminError> + Send + 'static,
 ) -> Result<T, Problem> {
     let work = move || {
-        let folder = keys.folder(&tenant.policy().tenant)?;
+        let folder = keys.folder(&tenant)?;
         Some(work(folder, keys.now()))
     };
     let done = on_disk(work).await?.ok_or_else(|| Problem::new(ProblemKind::Internal))?;

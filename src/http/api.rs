@@ -22,7 +22,7 @@ use crate::domain::issue::IssueRequest;
 use crate::domain::policy::Expiry;
 use crate::domain::secret::Secret;
 use crate::domain::time::{from_rfc3339, from_rfc3339_rounded_up, to_rfc3339};
-use crate::service::{Applied, Error, ResetService, Revocation, Tenant};
+use crate::service::{Applied, Error, Revocation, Tenant};
 
 /// What a time in a request must be.
 const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
@@ -39,7 +39,7 @@ pub(super) async fn issue(
     let attempt = key.attempt(&by, &body);
     let request = read_issue_request(&body)?;
     let user = Extension(AboutUser::new(request.username.as_str()));
-    let tenant = by.tenant.policy().tenant.as_str();
+    let tenant = &by.tenant.policy().tenant;
     // An answer that is given again is no other link.
     let admitted = match attempt.filter(|attempt| by.tenant.is_repeat(*attempt)) {
         Some(_) => Ok(()),
@@ -94,10 +94,15 @@ pub(super) fn disowned_token(body: Result<JsonBody, Problem>) -> Result<Secret, 
 }
 
 /// `POST /revocations` by the holder of a token.
-pub(super) async fn disown(service: &ResetService, token: &Secret) -> Result<Response, Problem> {
-    let (applied, tenant) = service.disown(token.expose()).await?;
-    let tenant = tenant.map(|it| Extension(AboutTenant(it.policy().tenant.to_string())));
-    Ok((tenant, revoked("token", &applied)).into_response())
+pub(super) async fn disown(tenant: Option<&Tenant>, token: &Secret) -> Result<Response, Problem> {
+    let Some(tenant) = tenant else {
+        return Ok(revoked("token", &Applied { token_id: None, before: None }));
+    };
+    let applied = tenant.disown(token.expose()).await?;
+    // Of a token that is none of its own, the tenant has nothing in the trail.
+    let is_known = applied.token_id.is_some();
+    let about = is_known.then(|| Extension(AboutTenant(tenant.policy().tenant.to_string())));
+    Ok((about, revoked("token", &applied)).into_response())
 }
 
 /// `POST /revocations`

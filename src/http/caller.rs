@@ -58,7 +58,7 @@ pub(super) async fn require(
     if let Some(known) = request.extensions().get::<KnownCaller>() {
         known.is(&called_by);
     }
-    let admitted = gate.rules().admit_caller(caller.tenant.as_str(), &caller.name);
+    let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name);
     let mut response = if let Err(problem) = admitted {
         problem.into_response()
     } else if caller.may(scope) {

@@ -31,7 +31,7 @@ pub(super) async fn deliver(
     let request = read_request(&by.tenant, &headers, &body)?;
     let username = request.issue.username.as_str();
     let user = Extension(AboutUser::new(username));
-    let tenant = by.tenant.policy().tenant.as_str();
+    let tenant = &by.tenant.policy().tenant;
     let is_repeat = attempt.is_some_and(|attempt| by.tenant.is_repeat(attempt));
     // Where nobody may learn who is a user, a flood of requests for one looks like the first of them.
     let admitted = if is_repeat {

@@ -27,10 +27,11 @@ pub(super) async fn disown(
         let token = api::disowned_token(body)?;
         // A live token can be killed once, so whoever has one is never kept waiting by those who have
         // none, though all of them come through one proxy.
-        if !service.is_live(token.expose()) {
+        let tenant = service.tenant_of(token.expose());
+        if !tenant.is_some_and(|tenant| tenant.is_live(token.expose())) {
             gate.rules().admit_holder(source)?;
         }
-        api::disown(&service, &token).await
+        api::disown(tenant, &token).await
     };
     disowned.await.unwrap_or_else(Problem::into_response)
 }

@@ -2,6 +2,7 @@
 //! is left (draft-ietf-httpapi-ratelimit-headers).
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
@@ -22,20 +23,30 @@ use ipnet::IpNet;
 
 use super::problem::{Problem, ProblemKind};
 use super::source::Source;
+use crate::domain::policy::TenantName;
 
 /// How often something may be asked, and who is believed about where a request came from.
 #[derive(Clone, Debug)]
 pub struct Rates {
     /// Requests by one address, per minute.
     pub source_per_minute: Option<NonZeroU32>,
-    /// Requests by one caller, per minute.
-    pub caller_per_minute: Option<NonZeroU32>,
-    /// Tokens issued for one user, per hour.
-    pub user_tokens_per_hour: Option<NonZeroU32>,
+    /// What holds for a tenant that is not named below.
+    pub all: TenantRates,
+    /// What holds for each of these instead.
+    pub tenants: BTreeMap<TenantName, TenantRates>,
     /// Revocations by one address that has a token and no key, per minute.
     pub holder_revocations_per_minute: NonZeroU32,
     /// Proxies whose word on where a request came from is taken.
     pub trusted_proxies: Vec<IpNet>,
+}
+
+/// How often something may be asked of one tenant.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TenantRates {
+    /// Requests by one caller, per minute.
+    pub caller_per_minute: Option<NonZeroU32>,
+    /// Tokens issued for one user, per hour.
+    pub user_tokens_per_hour: Option<NonZeroU32>,
 }
 
 /// Where everybody is counted. Cheap to clone; all clones are one.
@@ -46,10 +57,17 @@ pub struct Gate(Arc<ArcSwap<Rules>>);
 #[derive(Debug)]
 pub(super) struct Rules {
     source: Option<Arc<Rate>>,
-    caller: Option<Arc<Rate>>,
-    user: Option<Arc<Rate>>,
+    all: TenantRules,
+    tenants: BTreeMap<TenantName, TenantRules>,
     holder: Arc<Rate>,
     pub(super) trusted_proxies: Vec<IpNet>,
+}
+
+/// The counts of one tenant. Tenants with the same rate are counted in one place, each by its name.
+#[derive(Clone, Debug)]
+struct TenantRules {
+    caller: Option<Arc<Rate>>,
+    user: Option<Arc<Rate>>,
 }
 
 impl Gate {
@@ -71,40 +89,59 @@ impl Gate {
 
 impl Rules {
     fn new(rates: Rates, before: Option<&Self>) -> Self {
-        let known = before.into_iter().flat_map(|before| {
-            let optional = [&before.source, &before.caller, &before.user];
-            optional.into_iter().flatten().chain([&before.holder]).cloned()
-        });
-        let known: Vec<Arc<Rate>> = known.collect();
-        let rate = |name, quota: Quota, window| {
+        let mut known: Vec<_> = before.into_iter().flat_map(Self::counts).collect();
+        let mut rate = |name, quota: Quota, window| {
             let is_it = |rate: &&Arc<Rate>| rate.name == name && rate.quota == quota;
-            let rate = known.iter().find(is_it).cloned();
-            rate.unwrap_or_else(|| Arc::new(Rate::new(name, quota, window)))
+            if let Some(rate) = known.iter().find(is_it) {
+                return Arc::clone(rate);
+            }
+            let rate = Arc::new(Rate::new(name, quota, window));
+            known.push(Arc::clone(&rate));
+            rate
         };
-        let minute = |name, per_minute| rate(name, Quota::per_minute(per_minute), 60);
-        let hour = |name, per_hour| rate(name, Quota::per_hour(per_hour), 3600);
-        Self {
-            source: rates.source_per_minute.map(|rate| minute("source", rate)),
-            caller: rates.caller_per_minute.map(|rate| minute("caller", rate)),
-            user: rates.user_tokens_per_hour.map(|rate| hour("user", rate)),
-            holder: minute("holder", rates.holder_revocations_per_minute),
-            trusted_proxies: rates.trusted_proxies,
-        }
+        let mut minute = |name, per_minute| rate(name, Quota::per_minute(per_minute), 60);
+        let source = rates.source_per_minute.map(|per_minute| minute("source", per_minute));
+        let holder = minute("holder", rates.holder_revocations_per_minute);
+        let mut of_tenant = |rates: TenantRates| TenantRules {
+            caller: rates
+                .caller_per_minute
+                .map(|per_minute| rate("caller", Quota::per_minute(per_minute), 60)),
+            user: rates
+                .user_tokens_per_hour
+                .map(|per_hour| rate("user", Quota::per_hour(per_hour), 3600)),
+        };
+        let all = of_tenant(rates.all);
+        let tenants = rates.tenants.into_iter().map(|(name, rates)| (name, of_tenant(rates)));
+        let tenants = tenants.collect();
+        Self { source, all, tenants, holder, trusted_proxies: rates.trusted_proxies }
+    }
+
+    fn counts(&self) -> impl Iterator<Item = Arc<Rate>> {
+        let tenants = [&self.all].into_iter().chain(self.tenants.values());
+        let of_tenants = tenants.flat_map(|rules| [&rules.caller, &rules.user]);
+        of_tenants.chain([&self.source]).flatten().chain([&self.holder]).cloned()
+    }
+
+    fn of(&self, tenant: &TenantName) -> &TenantRules {
+        self.tenants.get(tenant).unwrap_or(&self.all)
     }
 
     /// A request by a caller.
-    pub(super) fn admit_caller(&self, tenant: &str, caller: &str) -> Result<(), Problem> {
-        self.caller.as_ref().map_or(Ok(()), |rate| rate.admit(&(tenant, caller)))
+    pub(super) fn admit_caller(&self, tenant: &TenantName, caller: &str) -> Result<(), Problem> {
+        let rate = self.of(tenant).caller.as_ref();
+        rate.map_or(Ok(()), |rate| rate.admit(&(tenant, caller)))
     }
 
     /// A token for a user. Whether there is such a user plays no part.
-    pub(super) fn admit_user(&self, tenant: &str, username: &str) -> Result<(), Problem> {
-        self.user.as_ref().map_or(Ok(()), |rate| rate.admit(&(tenant, username)))
+    pub(super) fn admit_user(&self, tenant: &TenantName, username: &str) -> Result<(), Problem> {
+        let rate = self.of(tenant).user.as_ref();
+        rate.map_or(Ok(()), |rate| rate.admit(&(tenant, username)))
     }
 
     /// The same, without the answer telling of it.
-    pub(super) fn admits_user_unseen(&self, tenant: &str, username: &str) -> bool {
-        self.user.as_ref().is_none_or(|rate| rate.admits(&(tenant, username)))
+    pub(super) fn admits_user_unseen(&self, tenant: &TenantName, username: &str) -> bool {
+        let rate = self.of(tenant).user.as_ref();
+        rate.is_none_or(|rate| rate.admits(&(tenant, username)))
     }
 
     /// A revocation by whoever has a token and no key.

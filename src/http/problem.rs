@@ -136,6 +136,8 @@ problems! {
         "Wait until some of the retired ones have expired.";
     KeyExists "key_exists" CONFLICT "The key is there already"
         "One that was retired or revoked does not come back. Make a new key.";
+    KeysShared "keys_shared" FORBIDDEN "The keys are another tenant's"
+        "reason says whose they are. Only callers of that tenant change them, for all who sign with them.";
     KeyRejected "key_rejected" UNPROCESSABLE_ENTITY "The key cannot be used"
         "reason says what is wrong with it. Nothing was changed.";
     KeysUnusable "keys_unusable" SERVICE_UNAVAILABLE "The folder of keys cannot be used"
@@ -342,6 +344,7 @@ impl From<KeyAdminError> for Problem {
             KeyAdminError::Rotation(RotationError::LastKey { .. }) => ProblemKind::KeyInUse,
             KeyAdminError::Rotation(RotationError::TooManyKeys) => ProblemKind::TooManyKeys,
             KeyAdminError::Keystore(KeystoreError::AlreadyThere { .. }) => ProblemKind::KeyExists,
+            KeyAdminError::Shared { .. } => ProblemKind::KeysShared,
             KeyAdminError::Import(_) => ProblemKind::KeyRejected,
             KeyAdminError::Keystore(_) | KeyAdminError::Changed => ProblemKind::KeysUnusable,
         };

@@ -60,10 +60,10 @@ pub struct Fault {
     pub problem: String,
 }
 
-/// How the keys of a tenant are.
+/// How the keys of a folder are.
 #[derive(Debug)]
 pub struct KeyHealth {
-    /// The tenant.
+    /// Whose they are.
     pub tenant: TenantName,
     /// How many keys are in each state.
     pub states: Vec<(KeyState, u64)>,
@@ -93,7 +93,7 @@ impl KeyFolder {
 }
 
 impl RunningKeys {
-    /// Begins to watch folders whose keys the service has taken. The audit trail learns of changes.
+    /// Begins to watch folders whose keys the service has taken; each once, also where tenants share it. The audit trail learns of changes.
     pub fn new(
         service: ResetService,
         clock: Arc<dyn Clock>,
@@ -123,9 +123,9 @@ impl RunningKeys {
         &self.0.audit
     }
 
-    /// The folder of a tenant.
-    pub fn folder(&self, tenant: &TenantName) -> Option<&KeyFolder> {
-        self.0.folders.iter().map(|watched| &watched.folder).find(|it| it.tenant() == tenant)
+    /// The folder of the keys that a tenant signs with.
+    pub fn folder(&self, tenant: &Tenant) -> Option<&KeyFolder> {
+        self.folders().find(|folder| folder.tenant() == tenant.keys_owner())
     }
 
     /// All folders.
@@ -141,7 +141,7 @@ impl RunningKeys {
         }
     }
 
-    /// Publishes the next key of every tenant whose schedule asks for it. Of several processes, the
+    /// Publishes the next key of every folder whose schedule asks for it. Of several processes, the
     /// one that gets the folder's lock does it; the others find it done.
     pub fn rotate_due(&self) {
         for watched in &self.0.folders {
@@ -149,7 +149,7 @@ impl RunningKeys {
         }
     }
 
-    /// How the keys of each tenant are.
+    /// How the keys of each folder are, whoever signs with them.
     pub fn health(&self) -> Vec<KeyHealth> {
         self.0.folders.iter().map(|it| it.health(&self.0.service, self.now())).collect()
     }

@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::audit::Audit;
 use crate::config::{Config, ConfigError};
 use crate::domain::caller::Caller;
+use crate::domain::policy::TenantName;
 use crate::http::{Gate, ReloadConfig, Reloaded};
 use crate::service::ResetService;
 
 use super::rates;
 
-/// Sections whose settings are taken up while the server runs.
-const AT_ONCE: [&str; 2] = ["callers.", "limits."];
+/// The section of limits, of all and of a tenant.
+const LIMITS: &str = "limits.";
 
 /// Every setting in force, by dotted key.
 pub type Settings = BTreeMap<String, String>;
@@ -85,21 +86,20 @@ impl Reloader {
         let mut known = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
         let (config, settings) = self.read.read().map_err(|error| error.to_string())?;
         self.refuse_to_lock_out(&config)?;
-        let is_at_once = |key: &String| AT_ONCE.iter().any(|section| key.starts_with(section));
+        let is_at_once = |key: &String| is_of_callers(key) || self.is_limit(key);
         let (mut applied, needs_restart): (Vec<_>, Vec<_>) =
             changed(&known, &settings).into_iter().partition(is_at_once);
-        let is_about =
-            |applied: &[String], section: &str| applied.iter().any(|key| key.starts_with(section));
+        let rates = rates(&config);
         // The key in a file may be another one though nothing changed in the settings.
         if !self.keeps_one_run(&config) && !config.callers.same_as(&self.service.callers()) {
-            if !is_about(&applied, "callers.") {
+            if !applied.iter().any(|key| is_of_callers(key)) {
                 applied.push("callers".into());
             }
             self.is_one_run.store(false, Ordering::SeqCst);
             self.service.replace_callers(config.callers);
         }
-        if is_about(&applied, "limits.") {
-            self.gate.replace(rates(&config.limits));
+        if applied.iter().any(|key| self.is_limit(key)) {
+            self.gate.replace(rates);
         }
         known.retain(|key, _| !is_at_once(key));
         known.extend(settings.into_iter().filter(|(key, _)| is_at_once(key)));
@@ -108,6 +108,17 @@ impl Reloader {
 }
 
 impl Reloader {
+    /// Whether a setting says how often something may be asked, of all or of a tenant that is there.
+    fn is_limit(&self, key: &str) -> bool {
+        let of_tenant = |rest: &str| {
+            let (name, rest) = rest.split_once('.')?;
+            let tenant = self.service.tenant(&TenantName::parse(name)?);
+            Some(rest.starts_with(LIMITS) && tenant.is_some())
+        };
+        let of_tenant = key.strip_prefix("tenants.").and_then(of_tenant);
+        key.starts_with(LIMITS) || of_tenant.unwrap_or_default()
+    }
+
     /// Whether the caller that was made up for this run stays.
     fn keeps_one_run(&self, config: &Config) -> bool {
         self.is_one_run.load(Ordering::SeqCst) && config.callers.is_empty()
@@ -128,6 +139,10 @@ impl Reloader {
         }
         Ok(())
     }
+}
+
+fn is_of_callers(key: &str) -> bool {
+    key.starts_with("callers.")
 }
 
 /// The keys of settings that are not the same in both.

@@ -7,16 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
 use resetd_verify::{Claims, PublicKey, Timestamp, TokenId, VerifiedToken, Verifier, VerifyError};
 
+use super::Shared;
 use super::answers::{Asked, Given};
 use super::error::{Error, TokenError};
-use super::{Shared, TenantParts};
+use super::keys::{Keys, KeysInUse};
 use crate::domain::identifier::Username;
 use crate::domain::issue::{self, IssueRequest, IssuedToken};
-use crate::domain::keyring::{Key, Keyring, Snapshot};
-use crate::domain::policy::{Policy, PolicyError};
+use crate::domain::keyring::{Key, Keyring};
+use crate::domain::policy::{Policy, PolicyError, TenantName};
 use crate::journal::{Attempt, Health};
 use crate::revocation::{Refusal, Written};
 
@@ -32,7 +32,7 @@ struct Inner {
     policy: Policy,
     sending: Sending,
     verifier: Verifier,
-    keys: ArcSwap<Keys>,
+    keys: Arc<KeysInUse>,
     reuses: [AtomicU64; Reuse::ALL.len()],
     shared: Arc<Shared>,
 }
@@ -40,21 +40,6 @@ struct Inner {
 impl fmt::Debug for Tenant {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Tenant({})", self.0.policy.tenant)
-    }
-}
-
-/// The keys, and what follows from them now. One pointer, so that neither can be that of another
-/// moment.
-#[derive(Debug)]
-struct Keys {
-    keyring: Arc<Keyring>,
-    snapshot: Snapshot,
-}
-
-impl Keys {
-    fn at(keyring: Arc<Keyring>, now: Timestamp) -> Result<Self, Error> {
-        let snapshot = keyring.at(now)?;
-        Ok(Self { keyring, snapshot })
     }
 }
 
@@ -142,16 +127,14 @@ pub struct Jwks {
 }
 
 impl Tenant {
-    pub(super) fn new(parts: TenantParts, shared: Arc<Shared>) -> Result<Self, Error> {
-        let keys = Keys::at(Arc::new(parts.keyring), shared.clock.now())?;
-        Ok(Self(Arc::new(Inner {
-            verifier: parts.policy.verifier(),
-            policy: parts.policy,
-            sending: parts.sending,
-            keys: ArcSwap::from_pointee(keys),
-            reuses: Default::default(),
-            shared,
-        })))
+    pub(super) fn new(
+        policy: Policy,
+        sending: Sending,
+        keys: Arc<KeysInUse>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let (verifier, reuses) = (policy.verifier(), Default::default());
+        Self(Arc::new(Inner { policy, sending, verifier, keys, reuses, shared }))
     }
 
     /// Signs a token. The same attempt gets the same token again for an hour.
@@ -191,7 +174,7 @@ impl Tenant {
         let now = self.now();
         self.require_room(now).await?;
         let keys = self.keys(now)?;
-        let key = keys.snapshot.active.as_deref().ok_or_else(|| self.no_active_key())?;
+        let key = keys.active(self.keys_owner())?;
         let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
         revocations.admit(policy, &issued.claims).wait().await?;
         Ok(issued)
@@ -227,6 +210,18 @@ impl Tenant {
         }
     }
 
+    /// The issuer that a token names, if it is signed with a key of this tenant and is this tenant's, or
+    /// is for another issuer. Nothing else is said of it.
+    pub(super) fn issuer_in(&self, token: &str) -> Option<String> {
+        match self.verify_even_early(token, self.now()) {
+            Ok(claims) => Some(claims.iss),
+            Err(Error::Token(TokenError::Unknown(VerifyError::WrongIssuer { found, .. }))) => {
+                Some(found)
+            }
+            Err(_) => None,
+        }
+    }
+
     /// Whether a token is good and nothing became of it yet. Nobody is counted for asking.
     pub fn is_live(&self, token: &str) -> bool {
         let Inner { policy, shared, .. } = &*self.0;
@@ -239,6 +234,14 @@ impl Tenant {
     pub fn attempt(&self, caller: &str, key: &str, body: &[u8]) -> Attempt {
         let Inner { policy, shared, .. } = &*self.0;
         shared.revocations.attempt(&policy.tenant, caller, key, body)
+    }
+
+    /// Kills a token for whoever holds it. It does not tell whether there was anything to kill.
+    ///
+    /// # Errors
+    /// [`Error::RedemptionRunning`], [`Error::Unwritten`].
+    pub async fn disown(&self, token: &str) -> Result<Applied, Error> {
+        self.apply(&Revocation::Token(token)).await
     }
 
     /// Revokes one live token. Of all who try, exactly one succeeds.
@@ -315,9 +318,24 @@ impl Tenant {
         &self.0.shared.base_url
     }
 
-    /// All its keys, whatever they do now.
+    /// Whose keys it signs with: its own, or those of the default tenant.
+    pub fn keys_owner(&self) -> &TenantName {
+        self.0.keys.owner()
+    }
+
+    /// Whether it signs with the keys of another tenant.
+    pub fn shares_keys(&self) -> bool {
+        *self.keys_owner() != self.0.policy.tenant
+    }
+
+    /// The keys, for another tenant that signs with them.
+    pub(super) fn keys_in_use(&self) -> Arc<KeysInUse> {
+        Arc::clone(&self.0.keys)
+    }
+
+    /// All keys it signs with, whatever they do now.
     pub fn keyring(&self) -> Arc<Keyring> {
-        Arc::clone(&self.0.keys.load().keyring)
+        self.0.keys.keyring()
     }
 
     /// The key that signs now.
@@ -325,18 +343,16 @@ impl Tenant {
     /// # Errors
     /// [`Error::NoActiveKey`], [`Error::Keys`].
     pub fn active_key(&self) -> Result<Arc<Key>, Error> {
-        let keys = self.keys(self.now())?;
-        keys.snapshot.active.clone().ok_or_else(|| self.no_active_key())
+        self.0.keys.active(self.now())
     }
 
-    /// Swaps all keys at once; requests under way go on with the ones they began with.
+    /// Swaps all keys at once, for all who sign with them; requests under way go on with the ones they
+    /// began with.
     ///
     /// # Errors
     /// [`Error::Keys`] when the keys contradict each other; the old ones stay.
     pub fn replace_keyring(&self, keyring: Keyring) -> Result<(), Error> {
-        let keys = Keys::at(Arc::new(keyring), self.now())?;
-        self.0.keys.store(Arc::new(keys));
-        Ok(())
+        self.0.keys.replace(keyring, self.now())
     }
 
     /// How often tokens were presented that somebody has done with, since the start.
@@ -378,10 +394,6 @@ impl Tenant {
 
     fn now(&self) -> Timestamp {
         self.0.shared.clock.now()
-    }
-
-    fn no_active_key(&self) -> Error {
-        Error::NoActiveKey { tenant: self.0.policy.tenant.clone() }
     }
 
     fn verify(&self, token: &str, now: Timestamp) -> Result<Claims, Error> {
@@ -441,16 +453,8 @@ impl Tenant {
         }
     }
 
-    /// The keys as they are now. The states of keys change by themselves, so the snapshot is
-    /// derived again when one of them does; keys that were replaced meanwhile are left alone.
     fn keys(&self, now: Timestamp) -> Result<Arc<Keys>, Error> {
-        let known = self.0.keys.load_full();
-        if known.snapshot.holds_at(now) {
-            return Ok(known);
-        }
-        let derived = Arc::new(Keys::at(Arc::clone(&known.keyring), now)?);
-        self.0.keys.compare_and_swap(&known, Arc::clone(&derived));
-        Ok(derived)
+        self.0.keys.at(now)
     }
 }
 

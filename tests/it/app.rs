@@ -1,6 +1,7 @@
 //! The service in this process: real keys in a real folder, the real router, a clock to move by
 //! hand. No socket; `server.rs` has one.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,12 +16,12 @@ use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::policy::{Lifetime, Policy, TenantName};
 use resetd::domain::rotation::KeyRules;
 use resetd::domain::secret::Secret;
-use resetd::http::{Door, Gate, Limits, Rates, router};
+use resetd::http::{Door, Gate, Limits, Rates, TenantRates, router};
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
 use resetd::outbox::Outbox;
 use resetd::revocation::Revocations;
-use resetd::service::{Parts, ResetService, Sending, Tenant, TenantParts};
+use resetd::service::{KeysOf, Parts, ResetService, Sending, Tenant, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -36,6 +37,8 @@ pub(crate) struct Options {
     pub(crate) policy: Policy,
     /// Names of tenants besides the default one. Each is like it but for its issuer and its keys.
     pub(crate) tenants: Vec<&'static str>,
+    /// Names of more tenants, which sign with the keys of the default one.
+    pub(crate) sharers: Vec<&'static str>,
     pub(crate) capacity: u64,
     pub(crate) jwks_max_age: u64,
     pub(crate) rotate_every: Option<u64>,
@@ -65,6 +68,7 @@ impl Default for Options {
                 supersede: false,
             },
             tenants: Vec::new(),
+            sharers: Vec::new(),
             capacity: 1_000_000,
             jwks_max_age: 300,
             rotate_every: None,
@@ -74,8 +78,8 @@ impl Default for Options {
             body_timeout: Duration::from_secs(5),
             rates: Rates {
                 source_per_minute: None,
-                caller_per_minute: None,
-                user_tokens_per_hour: None,
+                all: TenantRates::default(),
+                tenants: BTreeMap::new(),
                 holder_revocations_per_minute: NonZeroU32::MAX,
                 trusted_proxies: Vec::new(),
             },
@@ -139,7 +143,8 @@ impl TestApp {
         let all = key_of(&tenant);
         let keys: Vec<_> =
             (1..).zip(Scope::ALL).map(|(n, scope)| (scope, api_key([n; 32]))).collect();
-        let policies = policies(options.policy, &options.tenants);
+        let names = [options.tenants, options.sharers.clone()].concat();
+        let policies = policies(options.policy, &names);
         let mut callers: Vec<_> = policies
             .iter()
             .map(|policy| Caller {
@@ -157,10 +162,22 @@ impl TestApp {
         };
         let (mut tenants, mut folders) = (Vec::new(), Vec::new());
         for policy in policies {
+            if options.sharers.contains(&policy.tenant.as_str()) {
+                tenants.push(TenantParts {
+                    policy,
+                    keys: KeysOf::Default,
+                    sending: options.sending.clone(),
+                });
+                continue;
+            }
             let keystore = keystore_of(&keystore, &policy);
             let folder = KeyFolder::new(policy.tenant.clone(), keystore, rules);
             let (keyring, fingerprint) = folder.take().unwrap();
-            tenants.push(TenantParts { policy, keyring, sending: options.sending.clone() });
+            tenants.push(TenantParts {
+                policy,
+                keys: KeysOf::Itself(keyring),
+                sending: options.sending.clone(),
+            });
             folders.push((folder, fingerprint));
         }
         let service = ResetService::new(Parts {
@@ -192,11 +209,12 @@ impl TestApp {
     /// The same service as a caller of another tenant has it.
     pub(crate) fn acting_for(&self, tenant: &str) -> Self {
         let tenant = TenantName::parse(tenant).unwrap();
+        let folder = self.running.folder(self.service.tenant(&tenant).unwrap()).unwrap();
         Self {
             service: self.service.clone(),
             running: self.running.clone(),
             clock: self.clock.clone(),
-            keystore: keystore_of(&self.keystore, self.service.tenant(&tenant).unwrap().policy()),
+            keystore: folder.keystore().clone(),
             api_key: key_of(&tenant),
             router: self.router.clone(),
             keys: Vec::new(),

@@ -9,7 +9,7 @@ use resetd::clock::Clock;
 use resetd::domain::caller::Callers;
 use resetd::outbox::Outbox;
 use resetd::revocation::Revocations;
-use resetd::service::{Error, Parts, ResetService, Sending, TenantParts};
+use resetd::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
 use resetd_verify::{Algorithm, Timestamp, TokenId};
 use serde_json::{Value, json};
 
@@ -138,7 +138,11 @@ async fn a_machine_whose_clock_lags_beyond_every_leeway_is_not_ready() {
     for (lag, readiness) in [(60, Ok(())), (61, Err(Error::ClockBehind { lag: 61 }))] {
         let (policy, keyring) = (app.tenant().policy().clone(), app.keystore.load().unwrap());
         let service = ResetService::new(Parts {
-            tenants: vec![TenantParts { policy, keyring, sending: Sending::default() }],
+            tenants: vec![TenantParts {
+                policy,
+                keys: KeysOf::Itself(keyring),
+                sending: Sending::default(),
+            }],
             callers: Callers::default(),
             bearers: Vec::new(),
             revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),

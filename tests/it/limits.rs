@@ -6,7 +6,8 @@ use std::num::NonZeroU32;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use resetd::domain::caller::Scope;
-use resetd::http::Source;
+use resetd::domain::policy::TenantName;
+use resetd::http::{Source, TenantRates};
 use serde_json::json;
 
 use crate::app::{Answer, TestApp};
@@ -80,7 +81,7 @@ async fn behind_a_trusted_proxy_the_client_is_counted_and_not_the_proxy() {
 #[tokio::test]
 async fn a_caller_may_ask_so_often_and_others_are_not_counted_with_it() {
     let app = TestApp::start_with(|options| {
-        options.rates.caller_per_minute = at_most(2);
+        options.rates.all.caller_per_minute = at_most(2);
         options.tenants = vec!["acme"];
     });
     for _ in 0..2 {
@@ -98,7 +99,7 @@ async fn a_caller_may_ask_so_often_and_others_are_not_counted_with_it() {
 #[tokio::test]
 async fn a_user_is_sent_so_many_links_by_all_callers_of_a_tenant_together() {
     let app = TestApp::start_with(|options| {
-        options.rates.user_tokens_per_hour = at_most(2);
+        options.rates.all.user_tokens_per_hour = at_most(2);
         options.tenants = vec!["acme"];
     });
     let (all, other) = (app.api_key.expose(), app.key_for(Scope::Issue));
@@ -118,8 +119,8 @@ async fn a_user_is_sent_so_many_links_by_all_callers_of_a_tenant_together() {
 async fn an_answer_says_how_much_is_left_of_everything_that_was_counted() {
     let app = TestApp::start_with(|options| {
         options.rates.source_per_minute = at_most(60);
-        options.rates.caller_per_minute = at_most(120);
-        options.rates.user_tokens_per_hour = at_most(1);
+        options.rates.all.caller_per_minute = at_most(120);
+        options.rates.all.user_tokens_per_hour = at_most(1);
     });
     let key = app.api_key.expose();
     let first = issue(&app, key, "alice", "192.0.2.1", "").await;
@@ -167,7 +168,7 @@ async fn behind_a_proxy_a_pinned_caller_is_known_by_the_clients_address_alone() 
 
 #[tokio::test]
 async fn an_answer_that_is_given_again_is_no_other_link() {
-    let app = TestApp::start_with(|options| options.rates.user_tokens_per_hour = at_most(1));
+    let app = TestApp::start_with(|options| options.rates.all.user_tokens_per_hour = at_most(1));
     let ask = async |key: &str| {
         let request = app
             .request(axum::http::Method::POST, "/password-tokens")
@@ -179,4 +180,40 @@ async fn an_answer_that_is_given_again_is_no_other_link() {
     assert_eq!(first.status, StatusCode::CREATED);
     assert_eq!(ask("a").await.text, first.text);
     assert_limited(&ask("b").await, 3601);
+}
+
+#[tokio::test]
+async fn a_tenant_has_limits_of_its_own_that_are_nothing_to_the_others() {
+    let rates = |caller, user| TenantRates {
+        caller_per_minute: at_most(caller),
+        user_tokens_per_hour: at_most(user),
+    };
+    let app = TestApp::start_with(|options| {
+        options.rates.all = rates(100, 4);
+        // Beta is counted where the default tenant is, and apart from it all the same.
+        let tenants = [("acme", rates(3, 1)), ("beta", rates(100, 4)), ("open", rates(0, 0))];
+        let named = tenants.map(|(name, rates)| (TenantName::parse(name).unwrap(), rates));
+        options.rates.tenants = named.into();
+        options.tenants = vec!["acme", "beta", "open"];
+    });
+    let body = json!({ "username": "alice" });
+    let acme = app.acting_for("acme");
+    acme.issue("alice").await;
+    assert_limited(&acme.post("/password-tokens", body.clone()).await, 3601);
+    acme.check("x").await.assert_problem(404, "token_unknown");
+    assert_limited(&acme.check("x").await, 21);
+    for tenant in ["default", "beta"] {
+        let tenant = app.acting_for(tenant);
+        for _ in 0..4 {
+            tenant.issue("alice").await;
+        }
+        assert_limited(&tenant.post("/password-tokens", body.clone()).await, 901);
+        assert_eq!(tenant.issue("bob").await.split('.').count(), 3);
+    }
+    let open = app.acting_for("open");
+    for _ in 0..30 {
+        open.issue("alice").await;
+    }
+    assert_eq!(open.check("x").await.header("ratelimit"), None);
+    assert_limited(&acme.check("x").await, 21);
 }

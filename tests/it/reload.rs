@@ -159,6 +159,31 @@ fn another_key_in_the_same_file_is_taken_up() {
 }
 
 #[test]
+fn limits_of_a_tenant_change_at_once_and_those_of_one_that_is_not_there_yet_wait_with_it() {
+    let of_acme = caller("acme", 4, "\"issue\"", "tenant = \"acme\"");
+    let tenant = |name: &str, limits: &str| {
+        format!("[tenants.{name}]\naudience = \"{name}\"\n[tenants.{name}.limits]\n{limits}\n")
+    };
+    let callers = admin() + &web(2) + &of_acme;
+    let server = Server::start_with(&(tenant("acme", "") + &callers), &[]);
+    assert_eq!((issue(&server, 4), issue(&server, 4), issue(&server, 2)), (201, 201, 201));
+    let one = "user_tokens_per_hour = 1";
+    write(&server, &(tenant("acme", one) + &tenant("beta", one) + &callers));
+    let told = reload(&server, 0).json();
+    assert_eq!(told["applied"], serde_json::json!(["tenants.acme.limits.user_tokens_per_hour"]));
+    let waiting = ["tenants.beta.audience", "tenants.beta.limits.user_tokens_per_hour"];
+    assert_eq!(told["needsRestart"], serde_json::json!(waiting));
+    assert_eq!((issue(&server, 4), issue(&server, 4)), (201, 429));
+    assert_eq!((issue(&server, 2), issue(&server, 2)), (201, 201));
+    // Where it does not say, it is as for all.
+    let all = "[limits]\nuser_tokens_per_hour = 2\n".to_owned();
+    write(&server, &(all + &tenant("acme", "") + &callers));
+    reload(&server, 0);
+    assert_eq!([issue(&server, 4), issue(&server, 4), issue(&server, 4)], [201, 201, 429]);
+    assert_eq!([issue(&server, 2), issue(&server, 2), issue(&server, 2)], [201, 201, 429]);
+}
+
+#[test]
 fn callers_of_what_is_not_in_force_yet_are_refused() {
     let server = Server::start_with(&(admin() + &web(2)), &[]);
     let acme = caller("web", 2, "\"issue\"", "tenant = \"acme\"");

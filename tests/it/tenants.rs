@@ -1,16 +1,19 @@
-//! Tenants side by side in one service: what is one's is nothing to the other.
+//! Tenants side by side in one service: what is one's is nothing to the other, also where both sign with
+//! the same keys.
+
+mod shared;
 
 use std::collections::BTreeSet;
 
-use axum::http::StatusCode;
+use axum::http::{Method, Request, StatusCode, header};
 use resetd::domain::caller::{Caller, Callers, KeyHash, NoCaller, Scope, api_key};
 use resetd::domain::keyring::Keyring;
 use resetd::domain::policy::TenantName;
 use resetd::outbox::Outbox;
 use resetd::revocation::Revocations;
-use resetd::service::{Error, Parts, ResetService, Sending, TenantParts};
+use resetd::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
 use resetd_verify::{Algorithm, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::app::{AUDIENCE, Answer, ISSUER, TestApp};
 
@@ -21,10 +24,17 @@ fn two_tenants() -> [TestApp; 2] {
     [app, acme]
 }
 
-/// Both orders of the two.
-fn each_beside_the_other() -> [[TestApp; 2]; 2] {
-    let [app, acme] = two_tenants();
-    [two_tenants(), [acme, app]]
+/// The same where acme signs with the keys of the default tenant.
+fn two_with_one_set_of_keys() -> [TestApp; 2] {
+    let app = TestApp::start_with(|options| options.sharers = vec!["acme"]);
+    let acme = app.acting_for("acme");
+    [app, acme]
+}
+
+/// Both orders of the two, with keys of their own and with the same keys.
+fn each_beside_the_other() -> [[TestApp; 2]; 4] {
+    let ([app, acme], [sharing, sharer]) = (two_tenants(), two_with_one_set_of_keys());
+    [two_tenants(), [acme, app], two_with_one_set_of_keys(), [sharer, sharing]]
 }
 
 /// What an answer says, but for what differs in every answer.
@@ -59,13 +69,11 @@ async fn kids(app: &TestApp, path: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn each_tenant_issues_with_its_own_issuer_and_redeems_what_it_issued() {
-    for ([app, _], issuer) in each_beside_the_other()
-        .into_iter()
-        .zip([ISSUER.to_owned(), format!("{ISSUER}/tenants/acme")])
-    {
+    let issuers = [ISSUER.to_owned(), format!("{ISSUER}/tenants/acme")];
+    for ([app, _], issuer) in each_beside_the_other().into_iter().zip(issuers.iter().cycle()) {
         let token = app.issue("alice").await;
         let claims = app.tenant().check("all", &token).unwrap();
-        assert_eq!((claims.iss, claims.aud), (issuer, vec![AUDIENCE.to_owned()]));
+        assert_eq!((claims.iss, claims.aud), (issuer.clone(), vec![AUDIENCE.to_owned()]));
         assert_eq!(app.redeem(&token).await.status, StatusCode::CREATED);
         app.redeem(&token).await.assert_problem(409, "token_used");
     }
@@ -102,6 +110,78 @@ async fn a_token_of_another_tenant_is_unknown_when_it_is_redeemed() {
         assert_alike(&found, &other.redeem(&forged(&token)).await);
         assert_live(&app, &token).await;
     }
+}
+
+#[tokio::test]
+async fn a_token_of_another_tenant_is_unknown_when_it_is_held() {
+    for [app, other] in each_beside_the_other() {
+        let token = app.issue("alice").await;
+        let hold = |token: &str| json!({ "token": token, "hold": 60 });
+        let found = other.post("/redemptions", hold(&token)).await;
+        found.assert_problem(404, "token_unknown");
+        assert_alike(&found, &other.post("/redemptions", hold(&forged(&token))).await);
+        assert_live(&app, &token).await;
+    }
+}
+
+/// The callers of both tenants have the same name.
+#[tokio::test]
+async fn a_hold_is_ended_by_no_caller_of_another_tenant() {
+    for [app, other] in each_beside_the_other() {
+        let token = app.issue("alice").await;
+        let held = app.post("/redemptions", json!({ "token": token, "hold": 60 })).await.json();
+        let path =
+            |how: &str| format!("/redemptions/{}/{how}", held["redemptionId"].as_str().unwrap());
+        for how in ["commit", "cancel"] {
+            let answer = other.post(&path(how), json!({})).await;
+            answer.assert_problem(404, "redemption_unknown");
+            app.check(&token).await.assert_problem(404, "token_held");
+        }
+        assert_eq!(app.post(&path("commit"), json!({})).await.status, StatusCode::OK);
+        other.post(&path("commit"), json!({})).await.assert_problem(404, "redemption_unknown");
+    }
+}
+
+#[tokio::test]
+async fn a_try_of_a_caller_of_another_tenant_is_another_try() {
+    for [app, other] in each_beside_the_other() {
+        let try_it = async |app: &TestApp, path: &str, body: &Value| {
+            let request = app
+                .request(Method::POST, path)
+                .header(header::CONTENT_TYPE, "application/json")
+                .header("idempotency-key", "one");
+            app.send(request.body(body.to_string().into()).unwrap()).await
+        };
+        let body = json!({ "username": "alice" });
+        let mine = try_it(&app, "/password-tokens", &body).await;
+        let theirs = try_it(&other, "/password-tokens", &body).await;
+        assert_eq!((mine.status, theirs.status), (StatusCode::CREATED, StatusCode::CREATED));
+        assert_ne!(mine.json()["token"], theirs.json()["token"]);
+
+        let body = json!({ "token": mine.json()["token"] });
+        assert_eq!(try_it(&app, "/redemptions", &body).await.status, StatusCode::CREATED);
+        let answer = try_it(&other, "/redemptions", &body).await;
+        answer.assert_problem(404, "token_unknown");
+        assert_live(&other, theirs.json()["token"].as_str().unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_holder_kills_that_token_and_none_of_the_same_user_elsewhere() {
+    for [app, other] in each_beside_the_other() {
+        let (mine, theirs) = (app.issue("alice").await, other.issue("alice").await);
+        assert_eq!(disown(&app, &forged(&mine)).await.status, StatusCode::CREATED);
+        assert_live(&app, &mine).await;
+        assert_eq!(disown(&app, &mine).await.status, StatusCode::CREATED);
+        app.check(&mine).await.assert_problem(404, "token_revoked");
+        assert_live(&other, &theirs).await;
+    }
+}
+
+/// Revokes a token without a key.
+async fn disown(app: &TestApp, token: &str) -> Answer {
+    let request = Request::post("/revocations").header(header::CONTENT_TYPE, "application/json");
+    app.send(request.body(json!({ "token": token }).to_string().into()).unwrap()).await
 }
 
 #[tokio::test]
@@ -290,7 +370,11 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
     let app = TestApp::start();
     let (policy, keyring) = (app.tenant().policy().clone(), app.keystore.load().unwrap());
     let service = ResetService::new(Parts {
-        tenants: vec![TenantParts { policy, keyring, sending: Sending::default() }],
+        tenants: vec![TenantParts {
+            policy,
+            keys: KeysOf::Itself(keyring),
+            sending: Sending::default(),
+        }],
         callers: Callers::new(vec![caller]),
         bearers: Vec::new(),
         revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),

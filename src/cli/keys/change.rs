@@ -101,7 +101,7 @@ fn print(done: &Done, output: Output) -> Result<Outcome> {
 }
 
 pub(super) fn import(settings: &Settings, args: &ImportArgs, output: Output) -> Result<Outcome> {
-    let folder = args.change.folder.open(settings)?;
+    let folder = args.change.folder.open_own(settings)?;
     let algorithm = match args.algorithm.as_deref().map(|name| (name, Algorithm::parse(name))) {
         None => None,
         Some((_, Some(algorithm))) => Some(algorithm),
@@ -129,7 +129,7 @@ fn read_passphrase(file: &Path) -> Result<Secret> {
 }
 
 pub(super) fn encrypt(settings: &Settings, args: &ChangeArgs, output: Output) -> Result<Outcome> {
-    let folder = args.folder.open(settings)?;
+    let folder = args.folder.open_own(settings)?;
     let keystore = folder.keystore();
     let waiting = keystore.to_encrypt()?.len();
     if waiting == 0 {

@@ -40,7 +40,8 @@ enum Format {
 }
 
 pub(super) fn run(settings: &Settings, args: &ExportArgs) -> Result<Outcome> {
-    let folder = args.folder.open(settings)?;
+    let folder =
+        if args.private { args.folder.open_own(settings)? } else { args.folder.open(settings)? };
     let kid = folder.kid(&args.kid)?;
     let format = match args.format {
         Format::Pem => KeyFormat::Pem,

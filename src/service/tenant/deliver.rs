@@ -239,7 +239,7 @@ impl Tenant {
         let failed = |error: Error| Unsent::NoToken(Box::new(error));
         let now = self.now();
         let keys = self.keys(now).map_err(failed)?;
-        let key = keys.snapshot.active.as_deref().ok_or_else(|| failed(self.no_active_key()))?;
+        let key = keys.active(self.keys_owner()).map_err(failed)?;
         let issued = issue::issue(&request, policy, key, order.accepted, order.id);
         let issued = issued.map_err(|error| failed(error.into()))?;
         if issued.claims.exp <= now {

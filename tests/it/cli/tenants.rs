@@ -145,3 +145,64 @@ fn a_new_key_of_a_tenant_is_taken_up_while_it_runs() {
     });
     assert!(!published("/.well-known/jwks.json").contains(kid.as_str().unwrap()));
 }
+
+/// Settings with the tenant acme, which signs with the keys of the default one and has longer lives.
+fn sharing() -> String {
+    let shared = "keys = \"shared\"\nmax_lifetime_seconds = 86400\n";
+    let default = "[token]\nmax_lifetime_seconds = 3600\n".to_owned();
+    default + &settings().replace("algorithm = \"EdDSA\"\n", shared)
+}
+
+#[test]
+fn a_tenant_that_shares_keys_has_no_folder_and_its_tokens_are_for_it_alone() {
+    let server = Server::start_with(&sharing(), &[]);
+    assert_eq!(keys_in(&server.folder.path().join("keys")).len(), 1);
+    assert_eq!(server.banner.matches("made the first key").count(), 1);
+    let published = |path: &str| get(&server, path)["keys"].clone();
+    let of_acme = published("/tenants/acme/.well-known/jwks.json");
+    assert_eq!(published("/.well-known/jwks.json"), of_acme);
+    let token = issue_as(&server, 2);
+    let verify = |tenant: &str, code| {
+        let mut command = resetd(server.folder.path());
+        command.env("RESETD_SERVER_LISTEN", server.address());
+        let verify = ["--config", "settings.toml", "verify", &token, "-o", "json", "--tenant"];
+        tell(command.args(verify).arg(tenant), code).json()
+    };
+    assert_eq!(verify("acme", 0)["claims"]["aud"], "acme");
+    assert_eq!(verify("default", 1)["code"], "wrong_issuer");
+}
+
+#[test]
+fn keys_that_are_shared_are_changed_for_their_owner_only_and_kept_for_whoever_needs_them_longest() {
+    let server = Server::start_with(&sharing(), &[]);
+    let keys = |arguments: &[&str], code| {
+        let mut command = server.client();
+        command.args(["--config", "settings.toml", "keys", "-o", "json"]);
+        tell(command.args(arguments), code)
+    };
+    let kid = keys(&["list", "--tenant", "acme"], 0).json()["keys"][0]["kid"].clone();
+    let kid = kid.as_str().unwrap();
+    let private = ["export", kid, "--private", "--out", "private.pem"];
+    for step in [
+        &["generate"][..],
+        &["import", "-"],
+        &["activate", kid],
+        &["retire", kid, "--force"],
+        &["revoke", kid],
+        &["rotate"],
+        &["prune"],
+        &["encrypt"],
+        &private,
+    ] {
+        let told = keys(&[step, &["--tenant", "acme"]].concat(), 2);
+        let wanted = "resetd: --tenant: the tenant acme signs with the keys of the tenant default, so only those who act for default can change them, for all that share them; for that: --tenant default\n";
+        assert_eq!(told.err, wanted, "{step:?}");
+    }
+    keys(&["show", kid, "--tenant", "acme"], 0);
+    keys(&["export", kid, "--tenant", "acme"], 0);
+    let told = keys(&["revoke", kid, "--yes"], 0).json();
+    let revoked = told["keys"].as_array().unwrap().iter().find(|key| key["kid"] == kid);
+    // The default tenant alone would need it for an hour.
+    let left = revoked.unwrap()["removableInSeconds"].as_u64().unwrap();
+    assert!((86_400..=86_460).contains(&left), "{told}");
+}

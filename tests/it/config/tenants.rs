@@ -1,8 +1,9 @@
 //! Tenants in a file of settings.
 
+use std::num::NonZeroU32;
 use std::path::Path;
 
-use resetd::config::{Config, DEFAULTS, Layers, Listen};
+use resetd::config::{Config, DEFAULTS, Layers, Listen, Tenant, TenantLimits};
 use resetd::domain::policy::{Lifetime, Policy};
 use resetd_verify::Algorithm;
 
@@ -27,6 +28,62 @@ fn the_tenant_that_stands_in_config_toml_as_a_comment_can_be_used() {
     assert_eq!(tenant.keys.algorithm, Algorithm::EdDsa);
     assert_eq!(tenant.keys.rotate_every, Some(7_776_000));
     assert_eq!(tenant.keys.publish_ahead, 3600);
+    assert_eq!(tenant.limits, limits(600, 5));
+}
+
+fn limits(caller: u32, user: u32) -> TenantLimits {
+    let (caller, user) = (NonZeroU32::new(caller), NonZeroU32::new(user));
+    TenantLimits { caller_per_minute: caller, user_tokens_per_hour: user }
+}
+
+#[test]
+fn a_tenant_that_shares_keys_has_those_of_the_default_one_for_as_long_as_either_needs_them() {
+    let text = "
+        [token]
+        issuer = \"https://reset.example.com\"
+        max_lifetime_seconds = 3600
+        leeway_seconds = 5
+        [keys]
+        directory = \"secret\"
+        rotate_every_seconds = 86400
+        [tenants.acme]
+        audience = \"acme\"
+        keys = \"shared\"
+        max_lifetime_seconds = 7200
+        [tenants.beta]
+        audience = \"beta\"
+        keys = \"own\"
+        max_lifetime_seconds = 86400
+    ";
+    let config = Setup::new().config(text).unwrap();
+    let tenant = |name| config.tenant(name).unwrap();
+    let (default, acme, beta) = (tenant("default"), tenant("acme"), tenant("beta"));
+    assert_eq!([default, acme, beta].map(Tenant::shares_keys), [false, true, false]);
+    assert!(acme.keys.owner.is_default());
+    assert_eq!(acme.keys.directory, default.keys.directory);
+    assert_eq!((acme.keys.rotate_every, acme.keys.publish_ahead), (Some(86_400), 360));
+    assert_eq!(beta.keys.directory, Path::new("secret/beta"));
+    assert_ne!(acme.policy.issuer, default.policy.issuer);
+    let kept = [default, acme, beta].map(|tenant| config.longest_acceptance(&tenant.keys.owner));
+    assert_eq!(kept, [7205, 7205, 86_405]);
+}
+
+#[test]
+fn a_tenant_has_limits_of_its_own_and_where_it_does_not_say_those_of_all() {
+    let text = "
+        [limits]
+        caller_per_minute = 50
+        [tenants.acme]
+        audience = \"acme\"
+        [tenants.acme.limits]
+        user_tokens_per_hour = 3
+        [tenants.beta]
+        audience = \"beta\"
+        limits = { caller_per_minute = 0 }
+    ";
+    let config = Setup::new().config(text).unwrap();
+    let found = ["default", "acme", "beta"].map(|name| config.tenant(name).unwrap().limits);
+    assert_eq!(found, [limits(50, 20), limits(50, 3), limits(0, 20)]);
 }
 
 #[test]
@@ -149,6 +206,26 @@ fn issuers_below_a_configured_one_do_not_follow_the_address() {
 }
 
 #[test]
+fn an_issuer_that_turns_out_to_be_another_tenants_is_found() {
+    let text = "
+        [server]
+        listen = \"127.0.0.1:0\"
+        [tenants.acme]
+        audience = \"a\"
+        issuer = \"http://127.0.0.1:4321/tenants/beta\"
+        [tenants.beta]
+        audience = \"a\"
+        keys = \"shared\"
+    ";
+    let on = |port: u16| {
+        let listen = Listen::parse(&format!("127.0.0.1:{port}")).unwrap();
+        Setup::new().config(text).unwrap().listening_on(&listen)
+    };
+    assert_eq!(on(4321).doubled_issuer(), Some("http://127.0.0.1:4321/tenants/beta"));
+    assert_eq!(on(4322).doubled_issuer(), None);
+}
+
+#[test]
 fn a_caller_acts_for_the_tenant_that_is_named() {
     let text = format!(
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\ntenant = \"acme\"\nkey_sha256 = \"{HASH}\"\n[tenants.acme]\naudience = \"a\"\n"
@@ -181,13 +258,13 @@ fn a_mistake_about_a_tenant_is_refused_with_its_line() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 17] = [
+const MISTAKES: [(&str, &str); 23] = [
     ("tenants = 5\n", "1: tenants: invalid type: integer `5`, expected a map"),
     ("[tenants]\nacme = 5\n", "2: tenants.acme: invalid type: integer `5`, expected a tenant"),
     ("\n[tenants.acme]\n", "2: tenants.acme: missing field `audience`"),
     (
         "[tenants.acme]\naudience = \"a\"\nleeway_seconds = 5\n",
-        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`",
+        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `keys`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`, `limits`",
     ),
     (
         "[tenants.default]\naudience = \"a\"\n",
@@ -224,6 +301,30 @@ const MISTAKES: [(&str, &str); 17] = [
     (
         "[tenants.a]\naudience = \"a\"\nissuer = \"http://127.0.0.1:8080/tenants/b\"\n[tenants.b]\naudience = \"b\"\n",
         "4: tenants.b.issuer: is \"http://127.0.0.1:8080/tenants/b\", like that of the tenant \"a\"; wanted another one for each tenant",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nkeys = \"acme\"\n",
+        "3: tenants.acme.keys: wanted \"own\" or \"shared\", found \"acme\"",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nkeys = \"shared\"\nalgorithm = \"ES256\"\n",
+        "4: tenants.acme.algorithm: stands beside tenants.acme.keys = \"shared\", and the keys of the default tenant live as keys.algorithm says; take one of the two out",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nrotate_every_seconds = 0\nkeys = \"shared\"\n",
+        "3: tenants.acme.rotate_every_seconds: stands beside tenants.acme.keys = \"shared\", and the keys of the default tenant live as keys.rotate_every_seconds says; take one of the two out",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\nkeys = \"shared\"\npublish_ahead_seconds = 3600\n",
+        "4: tenants.acme.publish_ahead_seconds: stands beside tenants.acme.keys = \"shared\", and the keys of the default tenant live as keys.publish_ahead_seconds says; take one of the two out",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\n[tenants.acme.limits]\ncaller_per_minute = 1000001\n",
+        "4: tenants.acme.limits.caller_per_minute: wanted 0 to 1000000, found 1000001",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\n[tenants.acme.limits]\nsource_per_minute = 1\n",
+        "4: tenants.acme.limits.source_per_minute: unknown field `source_per_minute`, expected `caller_per_minute` or `user_tokens_per_hour`",
     ),
     (
         "[tenants.acme]\naudience = \"a\"\nalgorithm = \"RS256\"\n",
