@@ -12,6 +12,7 @@ mod progress;
 mod serve;
 mod token;
 mod verify;
+mod webhook;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -70,6 +71,9 @@ enum Command {
     /// Check the audit trail
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Make secrets of webhooks, and try one out
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// How a command ended, when it did not fail.
@@ -99,6 +103,7 @@ impl Cli {
             Command::Config(command) => config::run(&settings, &command, output),
             Command::Callers(command) => callers::run(&settings, command, output),
             Command::Audit(command) => audit::run(&settings, &command, output),
+            Command::Webhook(command) => webhook::run(&settings, &command, output),
         };
         match result {
             Ok(Outcome::Done) => ExitCode::SUCCESS,

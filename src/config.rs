@@ -10,11 +10,11 @@ mod listen;
 mod raw;
 mod tenants;
 mod tls;
+mod webhooks;
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -29,10 +29,15 @@ use crate::domain::policy::TenantName;
 
 pub use bearers::{Bearer, BearerKeys};
 pub use keys::Keys;
-pub use layers::{ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES};
+pub use layers::{
+    ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES,
+    WEBHOOK_SECRETS_PREFIX,
+};
 pub use listen::Listen;
 pub use tenants::{Tenant, TenantKeys, TenantLimits};
 pub use tls::Tls;
+
+pub use crate::domain::webhook::Webhook;
 
 use check::Check;
 use tenants::{Common, find_tenant, issuer_below};
@@ -65,6 +70,8 @@ pub struct Config {
     pub callers: Callers,
     /// Identity providers whose clients may call.
     pub bearers: Vec<Bearer>,
+    /// Who is told of events.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// The listener and its limits.
@@ -246,7 +253,21 @@ impl Config {
         let audit = check.audit(&raw)?;
         let callers = check.callers(&raw, &tenants)?;
         let bearers = check.bearers(&raw, &tenants)?;
-        Ok(Self { server, tls, limits, log, tenants, keys, state, outbox, audit, callers, bearers })
+        let webhooks = check.webhooks(&raw, &tenants)?;
+        Ok(Self {
+            server,
+            tls,
+            limits,
+            log,
+            tenants,
+            keys,
+            state,
+            outbox,
+            audit,
+            callers,
+            bearers,
+            webhooks,
+        })
     }
 
     /// The tenant that `[token]` and `[keys]` describe.
@@ -359,10 +380,4 @@ fn read_text_of(file: fs::File) -> io::Result<Zeroizing<String>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, problem));
     }
     Ok(text)
-}
-
-/// Whether the host of a URL is this machine and no other.
-pub fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }

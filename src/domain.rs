@@ -14,4 +14,6 @@ pub mod order;
 pub mod policy;
 pub mod rotation;
 pub mod secret;
+pub mod target;
 pub mod time;
+pub mod webhook;

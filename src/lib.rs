@@ -14,6 +14,7 @@
 //! - [`outbox`]: what is to be sent, until it was sent.
 //! - [`audit`]: the trail of who did what, chained line by line.
 //! - [`config`]: four layers of settings into one valid configuration.
+//! - [`webhook`]: signed messages to the apps that want to know.
 //! - [`fetch`]: requests to others. [`file_lock`]: one process alone.
 //! - [`random`], [`clock`]: chance and time, brought to the rest as values.
 //! - [`domain`]: the rules, pure.
@@ -38,3 +39,4 @@ pub mod revocation;
 pub mod serve;
 pub mod service;
 pub mod tls;
+pub mod webhook;

@@ -41,11 +41,7 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
                 .values()
                 .into_iter()
                 .map(|(key, value)| {
-                    let shown = if key.ends_with("sha256") {
-                        "\"***\"".into()
-                    } else {
-                        without_api_keys(&value.to_string())
-                    };
+                    let shown = shown(&key, &value.to_string());
                     let origin = layers.origin(&key).to_string();
                     (key, shown, origin)
                 })
@@ -63,4 +59,17 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
         }
     }
     Ok(Outcome::Done)
+}
+
+/// A value as it may be shown. Of an address that is called the query is left out, since some receivers
+/// know their senders by a secret there.
+fn shown(key: &str, value: &str) -> String {
+    if key.ends_with("sha256") {
+        return "\"***\"".into();
+    }
+    let is_called = key.starts_with("webhooks.") && key.split('.').next_back() == Some("url");
+    match value.split_once('?') {
+        Some((before, _)) if is_called => format!("{before}?***\""),
+        _ => without_api_keys(value),
+    }
 }

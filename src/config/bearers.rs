@@ -7,9 +7,10 @@ use axum::http::Uri;
 use super::check::Check;
 use super::raw::{RawBearer, RawConfig};
 use super::tenants::{Tenant, find_tenant};
-use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, is_loopback, parse_scopes};
+use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, parse_scopes};
 use crate::domain::bearer::BearerIssuer;
 use crate::domain::policy::TenantName;
+use crate::domain::target::is_loopback;
 
 /// An identity provider.
 #[derive(Clone, Debug)]

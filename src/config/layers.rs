@@ -22,8 +22,12 @@ pub const RESERVED_VARIABLES: [&str; 4] =
 /// that nothing that lists those can show it.
 pub const PASSPHRASE_VARIABLE: &str = "RESETD_KEYS_PASSPHRASE";
 
+/// What a variable begins with that holds the secrets of a webhook, with white space between them. Its name
+/// follows, in capitals. They are kept apart like the passphrase.
+pub const WEBHOOK_SECRETS_PREFIX: &str = "RESETD_WEBHOOK_SECRETS_";
+
 /// Sections whose names are the user's own: they stand in files only.
-const IN_FILES_ONLY: [&str; 3] = ["tenants.", "callers.", "bearers."];
+const IN_FILES_ONLY: [&str; 4] = ["tenants.", "callers.", "bearers.", "webhooks."];
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,7 @@ pub struct Layers {
     /// By dotted key, as in `token.issuer` or `callers.0.name`; also for sections.
     origins: BTreeMap<String, Origin>,
     passphrase: Option<Secret>,
+    webhook_secrets: BTreeMap<String, Secret>,
 }
 
 impl Layers {
@@ -69,7 +74,12 @@ impl Layers {
     /// # Errors
     /// [`ConfigError`] if the compiled-in file were faulty.
     pub fn defaults() -> Result<Self, ConfigError> {
-        let mut layers = Self { values: Table::new(), origins: BTreeMap::new(), passphrase: None };
+        let mut layers = Self {
+            values: Table::new(),
+            origins: BTreeMap::new(),
+            passphrase: None,
+            webhook_secrets: BTreeMap::new(),
+        };
         layers.add_text(DEFAULTS, |_| Origin::Default, Path::new("config.toml"))?;
         Ok(layers)
     }
@@ -101,6 +111,10 @@ impl Layers {
             }
             if name == PASSPHRASE_VARIABLE {
                 self.passphrase = Some(Secret::new(text));
+                continue;
+            }
+            if name.starts_with(WEBHOOK_SECRETS_PREFIX) {
+                self.webhook_secrets.insert(name, Secret::new(text));
                 continue;
             }
             let Some(key) = settings.iter().find(|key| variable_of(key) == name) else {
@@ -143,6 +157,11 @@ impl Layers {
     /// What [`PASSPHRASE_VARIABLE`] holds.
     pub(super) fn passphrase(&self) -> Option<&Secret> {
         self.passphrase.as_ref()
+    }
+
+    /// What the variables that begin with [`WEBHOOK_SECRETS_PREFIX`] hold, by their whole names.
+    pub(super) fn webhook_secrets(&self) -> &BTreeMap<String, Secret> {
+        &self.webhook_secrets
     }
 
     /// Every setting in force, by dotted key, in the order of the keys.

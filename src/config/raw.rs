@@ -22,6 +22,8 @@ pub(super) struct RawConfig {
     pub(super) callers: Vec<RawCaller>,
     #[serde(default)]
     pub(super) bearers: Vec<RawBearer>,
+    #[serde(default)]
+    pub(super) webhooks: Vec<RawWebhook>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -193,4 +195,22 @@ pub(super) struct RawBearer {
     pub(super) jwks_file: Option<String>,
     #[serde(default)]
     pub(super) jwks_url: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a webhook")]
+pub(super) struct RawWebhook {
+    pub(super) name: String,
+    pub(super) url: String,
+    pub(super) events: Vec<String>,
+    #[serde(default)]
+    pub(super) secret_files: Vec<String>,
+    #[serde(default)]
+    pub(super) tenant: Option<String>,
+    #[serde(default)]
+    pub(super) networks: Vec<String>,
+    #[serde(default)]
+    pub(super) timeout_seconds: Option<u64>,
+    #[serde(default)]
+    pub(super) carry_token: bool,
 }

@@ -10,8 +10,9 @@ use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
 use super::check::Check;
 use super::keys::{Keys, WrittenKeys};
 use super::raw::{RawConfig, RawTenant, RawTenantLimits};
-use super::{ConfigError, Limits, Listen, is_loopback};
+use super::{ConfigError, Limits, Listen};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
+use crate::domain::target::is_loopback;
 
 /// One tenant: its rules are its own, and so are its keys unless it shares those of the default one.
 #[derive(Clone, Debug)]

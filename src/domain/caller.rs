@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::bearer::BearerError;
 use super::policy::TenantName;
 use super::secret::Secret;
+use super::webhook::without_signing_secrets;
 
 /// What every API key begins with, so that secret scanners can find one that leaked. The whole key
 /// is `rsk_` and 52 characters of `a-z 2-7`: 256 random bits.
@@ -129,9 +130,10 @@ pub fn is_api_key(text: &str) -> bool {
     })
 }
 
-/// The text with everything that could be an API key cut to its prefix: keys end up in places that
-/// are not meant for them, and then in the messages about it.
+/// The text with everything that could be an API key, or a secret of a webhook, cut to its prefix: keys end
+/// up in places that are not meant for them, and then in the messages about it.
 pub fn without_api_keys(text: &str) -> String {
+    let text = without_signing_secrets(text);
     let mut parts = text.split(API_KEY_PREFIX);
     let mut shown = parts.next().unwrap_or_default().to_owned();
     for part in parts {

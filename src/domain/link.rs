@@ -133,7 +133,7 @@ impl ReturnUrls {
 }
 
 /// An address that a link may lead to.
-fn link_target(text: &str) -> Option<Url> {
+pub(super) fn link_target(text: &str) -> Option<Url> {
     // The parser drops tabs and ends of lines, and takes a backslash for a slash. Nobody means that.
     if text.bytes().any(|b| b <= b' ' || b == b'\\' || b == 0x7f) {
         return None;

@@ -24,6 +24,12 @@ pub fn from_rfc3339_rounded_up(text: &str) -> Option<Timestamp> {
     Some(if time.timestamp_subsec_nanos() > 0 { second.plus(1) } else { second })
 }
 
+/// Reads a date of HTTP (RFC 9110 §5.6.7) in the form that is written today.
+pub fn from_http_date(text: &str) -> Option<Timestamp> {
+    let time = DateTime::parse_from_rfc2822(text).ok()?;
+    u64::try_from(time.timestamp()).ok().map(Timestamp::from_seconds)
+}
+
 /// For serde: a time as RFC 3339.
 pub mod rfc3339 {
     use resetd_verify::Timestamp;
@@ -74,6 +80,15 @@ mod tests {
     fn what_is_no_time_is_refused() {
         for text in ["", "tomorrow", "2026-11-24", "1969-12-31T23:59:59Z", "2026-11-24T10:00:00"] {
             assert_eq!(from_rfc3339(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_date_of_http_is_read() {
+        let time = from_http_date("Tue, 24 Nov 2026 09:00:00 GMT").unwrap();
+        assert_eq!(to_rfc3339(time), "2026-11-24T09:00:00Z");
+        for text in ["", "60", "2026-11-24T09:00:00Z", "Tue, 31 Nov 2026 09:00:00 GMT"] {
+            assert_eq!(from_http_date(text), None, "{text:?}");
         }
     }
 

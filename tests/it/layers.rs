@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 17] = [
+const TABLE: [(&str, &[&str]); 18] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -13,6 +13,7 @@ const TABLE: [(&str, &[&str]); 17] = [
             "audit",
             "key_admin",
             "tls",
+            "webhook",
             "fetch",
             "config",
             "keystore",
@@ -36,6 +37,7 @@ const TABLE: [(&str, &[&str]); 17] = [
             "clock",
             "random",
             "tls",
+            "webhook",
             "fetch",
         ],
     ),
@@ -43,7 +45,8 @@ const TABLE: [(&str, &[&str]); 17] = [
     ("key_admin", &["audit", "service", "keystore", "domain", "clock"]),
     ("service", &["revocation", "journal", "domain", "clock", "random"]),
     ("tls", &["config", "domain"]),
-    ("fetch", &["config"]),
+    ("webhook", &["fetch", "domain", "random"]),
+    ("fetch", &["domain"]),
     ("keystore", &["file_lock", "domain"]),
     ("revocation", &["journal", "domain"]),
     ("audit", &["file_lock", "domain", "clock"]),
