@@ -286,7 +286,7 @@ const MISTAKES: [(&str, &str); 54] = [
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `tenants`, `callers`, `bearers`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `tenants`, `callers`, `bearers`, `webhooks`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
