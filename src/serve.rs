@@ -38,6 +38,7 @@ use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
 use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
 use crate::tls::{RunningTls, TlsError};
+use crate::webhook::Endpoint;
 use bearers::Kept;
 use connection::{Behind, Handshakes};
 use housekeeping::keep_house;
@@ -166,6 +167,7 @@ pub async fn serve(
     let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
     let outbox = outbox(&config)?;
+    let endpoints: Vec<_> = config.webhooks.iter().cloned().map(Endpoint::new).collect();
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let providers = first_keys_of(config.bearers.clone()).await;
     let service = ResetService::new(Parts {
@@ -174,6 +176,7 @@ pub async fn serve(
         bearers: providers.iter().map(Kept::bearer).collect(),
         revocations,
         outbox,
+        endpoints,
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
     })?;

@@ -1,6 +1,7 @@
 //! The service: its tenants side by side, and what they share. Each operation on tokens is one
 //! tenant's, in `service/tenant.rs`.
 
+mod announce;
 mod answers;
 mod bearers;
 pub mod error;
@@ -22,8 +23,10 @@ use crate::journal::{Health, Unwritten};
 use crate::outbox::Outbox;
 use crate::random::Random;
 use crate::revocation::{Past, Revocations};
+use crate::webhook::Endpoint;
 
 pub use crate::revocation::RedemptionId;
+pub use announce::facts;
 pub use bearers::Bearer;
 pub use error::{Error, TokenError};
 pub use tenant::{
@@ -31,7 +34,7 @@ pub use tenant::{
     Redemption, Reuse, Revocation, Sending, Tenant, Unsent, Users,
 };
 
-use answers::Answers;
+use answers::{Answers, Held};
 use keys::KeysInUse;
 
 /// Issues, checks, redeems and revokes reset tokens of its tenants. Cheap to clone; all clones are one
@@ -53,6 +56,8 @@ struct Shared {
     base_url: String,
     revocations: Revocations,
     outbox: Outbox,
+    endpoints: Vec<Endpoint>,
+    held: Held,
     answers: Answers,
     clock: Arc<dyn Clock>,
     random: Random,
@@ -72,6 +77,8 @@ pub struct Parts {
     pub revocations: Revocations,
     /// What is to be sent.
     pub outbox: Outbox,
+    /// Services that are told of what happens.
+    pub endpoints: Vec<Endpoint>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Longest time in seconds that verifiers may keep the key set.
@@ -121,6 +128,8 @@ impl ResetService {
             base_url: first.map(|tenant| tenant.policy.issuer.clone()).unwrap_or_default(),
             revocations: parts.revocations,
             outbox: parts.outbox,
+            endpoints: parts.endpoints,
+            held: Held::new(),
             answers: Answers::new(),
             clock: parts.clock,
             random: Random::new(),
@@ -249,6 +258,7 @@ impl ResetService {
     /// Gives back the memory and the disk of what has expired.
     pub fn tidy(&self) {
         self.0.shared.answers.tidy();
+        self.0.shared.held.tidy();
         self.0.shared.revocations.tidy(self.0.shared.clock.now());
     }
 

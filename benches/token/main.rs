@@ -70,7 +70,8 @@ fn encoding(issuer: &Issuer) -> Group {
         move || issue::issue(&request, &policy, &key, now, random.token_id().unwrap()).unwrap();
 
     let (service, mut users) = (issuer.service(), 0..);
-    let whole = move || at_once(service.issue(&request_of_next(&mut users), None)).unwrap();
+    let whole =
+        move || at_once(service.issue("bench", &request_of_next(&mut users), None)).unwrap();
 
     let mut header = Header::new(issuer.algorithm.into());
     header.typ = Some(TOKEN_TYPE.into());
@@ -98,7 +99,8 @@ fn verifying(issuer: &Issuer) -> Group {
     let issuing = service.clone();
     let issue = move |times| {
         let issue = |_| {
-            let answer = at_once(issuing.issue(&request_of_next(&mut users), None)).unwrap();
+            let answer =
+                at_once(issuing.issue("bench", &request_of_next(&mut users), None)).unwrap();
             let token = answer.token.clone();
             RedeemRequest { token, credential_id: None, credential_version: None, hold: None }
         };
@@ -195,6 +197,7 @@ impl Issuer {
             bearers: Vec::new(),
             revocations: Revocations::guarding(clock.now(), u64::MAX, [0; 16]),
             outbox: Outbox::in_memory(0),
+            endpoints: Vec::new(),
             clock,
             jwks_max_age: 300,
         });

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::audited::{AboutTenant, AboutUser};
 use super::body::{JsonBody, Members, positive, text};
-use super::caller::{ActingFor, CalledBy};
+use super::caller::CalledBy;
 use super::idempotency::IdempotencyKey;
 use super::limit::Gate;
 use super::observe::AboutToken;
@@ -46,7 +46,7 @@ pub(super) async fn issue(
         None => gate.rules().admit_user(tenant, request.username.as_str()),
     };
     let issued = match admitted {
-        Ok(()) => by.tenant.issue(&request, attempt).await.map_err(Problem::from),
+        Ok(()) => by.tenant.issue(&by.caller, &request, attempt).await.map_err(Problem::from),
         Err(problem) => Err(problem),
     };
     let issued = match issued {
@@ -71,10 +71,10 @@ pub(super) async fn check(
 
 /// `DELETE /password-tokens/{token}`
 pub(super) async fn delete(
-    ActingFor(tenant): ActingFor,
+    CalledBy { caller, tenant }: CalledBy,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let claims = tenant.revoke(&token_in(token)?).await?;
+    let claims = tenant.revoke(&caller, &token_in(token)?).await?;
     Ok((StatusCode::NO_CONTENT, about(&claims)).into_response())
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn disown(tenant: Option<&Tenant>, token: &Secret) -> Result<Re
 
 /// `POST /revocations`
 pub(super) async fn revoke(
-    ActingFor(tenant): ActingFor,
+    CalledBy { caller, tenant }: CalledBy,
     body: JsonBody,
 ) -> Result<Response, Problem> {
     let mut members = Members::of(&body)?;
@@ -131,7 +131,7 @@ pub(super) async fn revoke(
         Revocation::User(user, _) => Some(Extension(AboutUser::new(user.as_str()))),
         Revocation::Token(_) | Revocation::TokenId(_) | Revocation::Everything(_) => None,
     };
-    let applied = tenant.apply(&revocation).await.map_err(Problem::from);
+    let applied = tenant.apply(Some(&caller), &revocation).await.map_err(Problem::from);
     Ok((user, applied.map(|applied| revoked(kind(&revocation), &applied))).into_response())
 }
 

@@ -15,7 +15,7 @@ use crate::journal::{Attempt, CallerTag, Event, Hold, Scope, TenantTag, Why};
 
 /// Which redemption, for its caller alone. It says itself what it is about, so that nothing has to be
 /// remembered of a hold that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RedemptionId {
     jti: TokenId,
     end: Timestamp,

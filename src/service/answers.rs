@@ -5,10 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use resetd_verify::Claims;
 
 use super::tenant::Promised;
 use crate::domain::issue::IssuedToken;
+use crate::domain::policy::MAX_HOLD;
 use crate::journal::Attempt;
+use crate::revocation::RedemptionId;
 
 /// How long an answer can be repeated.
 const LIFE: Duration = Duration::from_secs(3600);
@@ -74,6 +77,35 @@ impl Answers {
 
     pub(super) fn tidy(&self) {
         self.0.run_pending_tasks();
+    }
+}
+
+/// What tokens say that are held, so that others can be told when one is spent. In memory: the name of a
+/// redemption does not tell.
+pub(super) struct Held(Cache<RedemptionId, Arc<Claims>>);
+
+impl Held {
+    pub(super) fn new() -> Self {
+        Self(Cache::builder().time_to_live(Duration::from_secs(MAX_HOLD)).build())
+    }
+
+    pub(super) fn insert(&self, id: RedemptionId, claims: &Claims) {
+        self.0.insert(id, Arc::new(claims.clone()));
+    }
+
+    /// Each of them is given once.
+    pub(super) fn take(&self, id: &RedemptionId) -> Option<Arc<Claims>> {
+        self.0.remove(id)
+    }
+
+    pub(super) fn tidy(&self) {
+        self.0.run_pending_tasks();
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Held({})", self.0.entry_count())
     }
 }
 

@@ -19,6 +19,7 @@ use crate::domain::keyring::{Key, Keyring};
 use crate::domain::policy::{Policy, PolicyError, TenantName};
 use crate::journal::{Attempt, Health};
 use crate::revocation::{Refusal, Written};
+use crate::webhook::{Revoked, What};
 
 pub use deliver::{DeliveryRequest, Prepared, Promised, Sending, Unsent, Users};
 pub use redeem::{Phase, RedeemRequest, Redemption};
@@ -85,10 +86,17 @@ pub enum Reuse {
 
 impl fmt::Display for Presented {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+        formatter.write_str(self.name())
+    }
+}
+
+impl Presented {
+    /// In one word.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::ToCheck => "check",
             Self::ToRedeem => "redeem",
-        })
+        }
     }
 }
 
@@ -144,15 +152,16 @@ impl Tenant {
     /// [`Error::Unwritten`], and for an attempt [`Error::AttemptRunning`], [`Error::AttemptOther`].
     pub async fn issue(
         &self,
+        caller: &str,
         request: &IssueRequest,
         attempt: Option<Attempt>,
     ) -> Result<Arc<IssuedToken>, Error> {
         let Some(attempt) = attempt else {
-            return self.issue_once(request).await.map(Arc::new);
+            return self.issue_once(caller, request).await.map(Arc::new);
         };
         match self.0.shared.answers.ask(attempt) {
             Asked::First(ticket) => {
-                let issued = Arc::new(self.issue_once(request).await?);
+                let issued = Arc::new(self.issue_once(caller, request).await?);
                 ticket.answer(Given::Token(Arc::clone(&issued)));
                 Ok(issued)
             }
@@ -167,7 +176,7 @@ impl Tenant {
         self.0.shared.answers.knows(attempt)
     }
 
-    async fn issue_once(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
+    async fn issue_once(&self, caller: &str, request: &IssueRequest) -> Result<IssuedToken, Error> {
         let request = &*self.known_user(request).await?;
         let Inner { policy, shared, .. } = &*self.0;
         let Shared { revocations, random, .. } = &**shared;
@@ -177,6 +186,7 @@ impl Tenant {
         let key = keys.active(self.keys_owner())?;
         let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
         revocations.admit(policy, &issued.claims).wait().await?;
+        self.announce_issued(&issued.claims, caller);
         Ok(issued)
     }
 
@@ -241,17 +251,17 @@ impl Tenant {
     /// # Errors
     /// [`Error::RedemptionRunning`], [`Error::Unwritten`].
     pub async fn disown(&self, token: &str) -> Result<Applied, Error> {
-        self.apply(&Revocation::Token(token)).await
+        self.apply(None, &Revocation::Token(token)).await
     }
 
     /// Revokes one live token. Of all who try, exactly one succeeds.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::RedemptionRunning`], [`Error::Unwritten`].
-    pub async fn revoke(&self, token: &str) -> Result<Claims, Error> {
+    pub async fn revoke(&self, caller: &str, token: &str) -> Result<Claims, Error> {
         let now = self.now();
         let claims = self.verify(token, now)?;
-        self.revoke_verified(claims, now).await
+        self.revoke_verified(Some(caller), claims, now).await
     }
 
     /// Makes sure that tokens cannot be redeemed any more. It may be repeated, and it does not tell
@@ -260,13 +270,17 @@ impl Tenant {
     /// # Errors
     /// [`Error::Rejected`] when a cut-off lies in the future, [`Error::RedemptionRunning`],
     /// [`Error::Unwritten`].
-    pub async fn apply(&self, revocation: &Revocation<'_>) -> Result<Applied, Error> {
+    pub async fn apply(
+        &self,
+        caller: Option<&str>,
+        revocation: &Revocation<'_>,
+    ) -> Result<Applied, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let (revocations, now) = (&shared.revocations, self.now());
         match revocation {
             Revocation::Token(token) => {
                 let revoked = match self.verify_even_early(token, now) {
-                    Ok(claims) => self.revoke_verified(claims, now).await,
+                    Ok(claims) => self.revoke_verified(caller, claims, now).await,
                     Err(error) => Err(error),
                 };
                 match revoked {
@@ -279,18 +293,24 @@ impl Tenant {
             }
             Revocation::TokenId(jti) => {
                 let kill = || revocations.revoke_id(policy, *jti, now);
-                self.until_settled(*jti, now, kill).await?.ok();
+                if self.until_settled(*jti, now, kill).await?.is_ok() {
+                    self.announce_revoked(Revoked::TokenId(*jti), caller);
+                }
                 Ok(Applied { token_id: Some(*jti), before: None })
             }
             Revocation::User(username, before) => {
                 let through = last_second(*before, now)?;
                 revocations.revoke_user(policy, username.as_str(), through, now).wait().await?;
-                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
+                let (username, before) = (username.clone(), through.plus(1));
+                self.announce_revoked(Revoked::User { username, before }, caller);
+                Ok(Applied { token_id: None, before: Some(before) })
             }
             Revocation::Everything(before) => {
                 let through = last_second(*before, now)?;
                 revocations.revoke_tenant(policy, through, now).wait().await?;
-                Ok(Applied { token_id: None, before: Some(through.plus(1)) })
+                let before = through.plus(1);
+                self.announce_revoked(Revoked::Everything { before }, caller);
+                Ok(Applied { token_id: None, before: Some(before) })
             }
         }
     }
@@ -306,6 +326,10 @@ impl Tenant {
             keys: snapshot.published.clone(),
             max_age: snapshot.holds_for(now, self.0.shared.jwks_max_age),
         })
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.0.shared
     }
 
     /// The rules, for those who publish them.
@@ -388,6 +412,12 @@ impl Tenant {
                 event = "token_reused", tenant, caller, %jti, reason = reuse.reason(), operation = %presented,
                 "a token was presented that somebody has done with"
             );
+            self.announce_of(claims, |token| What::Reused {
+                token,
+                reason: reuse.reason(),
+                operation: presented.name(),
+                caller: caller.into(),
+            });
         }
         TokenError::refused(refusal, claims, now, reuse.is_some())
     }
@@ -409,11 +439,19 @@ impl Tenant {
         }
     }
 
-    async fn revoke_verified(&self, claims: Claims, now: Timestamp) -> Result<Claims, Error> {
+    async fn revoke_verified(
+        &self,
+        caller: Option<&str>,
+        claims: Claims,
+        now: Timestamp,
+    ) -> Result<Claims, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let kill = || shared.revocations.revoke(policy, &claims, now);
         match self.until_settled(claims.jti, now, kill).await? {
-            Ok(()) => Ok(claims),
+            Ok(()) => {
+                self.announce_revoked_token(&claims, caller);
+                Ok(claims)
+            }
             Err(refusal) => Err(TokenError::refused(refusal, &claims, now, false).into()),
         }
     }

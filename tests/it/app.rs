@@ -186,6 +186,7 @@ impl TestApp {
             bearers: Vec::new(),
             revocations: Revocations::guarding(clock.now(), options.capacity, options.salt),
             outbox: options.outbox,
+            endpoints: Vec::new(),
             clock: clock.clone(),
             jwks_max_age: options.jwks_max_age,
         })

@@ -147,6 +147,7 @@ async fn a_machine_whose_clock_lags_beyond_every_leeway_is_not_ready() {
             bearers: Vec::new(),
             revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),
             outbox: Outbox::in_memory(1),
+            endpoints: Vec::new(),
             clock: Arc::new(LaggingClock(lag)),
             jwks_max_age: 300,
         })

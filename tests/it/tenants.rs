@@ -379,6 +379,7 @@ async fn the_caller_of_a_tenant_that_is_not_there_is_nobody() {
         bearers: Vec::new(),
         revocations: Revocations::guarding(Timestamp::from_seconds(0), 1, [0; 16]),
         outbox: Outbox::in_memory(1),
+        endpoints: Vec::new(),
         clock: app.clock.clone(),
         jwks_max_age: 300,
     });

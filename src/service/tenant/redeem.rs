@@ -99,6 +99,10 @@ impl Tenant {
         };
         let refused = |refusal| self.refused(Presented::ToRedeem, refusal, caller, &claims, now);
         written.map_err(refused)?.wait().await?;
+        match &phase {
+            Phase::Redeemed(_) => self.announce_redeemed(&claims, caller),
+            Phase::Held(id) => shared.held.insert(*id, &claims),
+        }
         Ok(Redemption { claims, phase })
     }
 
@@ -111,7 +115,14 @@ impl Tenant {
         let Inner { policy, shared, .. } = &*self.0;
         let (now, jti) = (self.now(), id.token_id());
         match shared.revocations.commit(policy, caller, id, now) {
-            Ok((at, written)) => written.wait().await.map(|()| at).map_err(Error::from),
+            Ok((at, written)) => {
+                written.wait().await?;
+                // A repeat has none any more, and neither has a process that was started since.
+                if let Some(claims) = shared.held.take(id) {
+                    self.announce_redeemed(&claims, caller);
+                }
+                Ok(at)
+            }
             Err(NotHeld::Committed { at, .. }) => Ok(at),
             Err(NotHeld::Unknown) => Err(Error::RedemptionUnknown),
             Err(NotHeld::Ending) => Err(Error::RedemptionRunning { jti }),
