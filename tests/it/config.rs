@@ -3,6 +3,7 @@
 
 mod keys;
 mod tenants;
+mod webhooks;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

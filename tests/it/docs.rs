@@ -50,6 +50,13 @@ fn every_command_of_the_page_about_single_use_prints_what_stands_there() {
     run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
 }
 
+#[test]
+fn every_command_of_the_page_about_webhooks_prints_what_stands_there() {
+    let steps = steps(&read("docs/webhooks.md"));
+    assert!(steps.len() >= 2, "only {} commands", steps.len());
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -162,6 +169,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "docs/keys.md",
         "docs/security.md",
         "docs/single-use.md",
+        "docs/webhooks.md",
         "docs/problems.md",
         "keys/README.md",
     ] {
@@ -203,7 +211,7 @@ fn steps(document: &str) -> Vec<Step> {
 }
 
 /// The fenced blocks in this language.
-fn blocks(document: &str, language: &str) -> Vec<String> {
+pub(crate) fn blocks(document: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     let rest = document.split(&fence).skip(1);
     rest.map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
@@ -374,6 +382,6 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn read(document: &str) -> String {
+pub(crate) fn read(document: &str) -> String {
     fs::read_to_string(root().join(document)).expect(document)
 }

@@ -3,7 +3,7 @@
 
 mod keys;
 mod metrics;
-mod tools;
+pub(crate) mod tools;
 
 use std::collections::BTreeSet;
 use std::fs;

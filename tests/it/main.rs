@@ -33,3 +33,4 @@ mod sockets;
 mod tenants;
 mod tls;
 mod vectors;
+mod webhook;

@@ -1,7 +1,7 @@
 //! TLS: who is answered and who is not, certificates that change, clients that must show one, and
 //! HTTP/2. Against the real program on a real socket.
 
-mod certificates;
+pub(crate) mod certificates;
 mod http2;
 
 use std::fs;

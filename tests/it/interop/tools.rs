@@ -6,9 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PYTHON_PACKAGES: [&str; 3] =
-    ["pyjwt[crypto]==2.15.1", "cryptography==50.0.2", "prometheus-client==0.26.0"];
-const NODE_PACKAGES: [&str; 1] = ["jose@6.2.18"];
+const PYTHON_PACKAGES: [&str; 4] = [
+    "pyjwt[crypto]==2.15.1",
+    "cryptography==50.0.2",
+    "prometheus-client==0.26.0",
+    "standardwebhooks==1.1.0",
+];
+const NODE_PACKAGES: [&str; 2] = ["jose@6.2.18", "standardwebhooks@1.1.1"];
 
 const GET_PYTHON: &str =
     "install Python 3 with its venv module (Debian: apt-get install python3-venv)";
@@ -17,14 +21,14 @@ const REACH_INDEX: &str = "let pip reach a Python package index";
 const REACH_REGISTRY: &str = "install npm and let it reach a package registry";
 
 /// Where both are installed.
-pub(super) struct Tools {
+pub(crate) struct Tools {
     folder: PathBuf,
 }
 
 impl Tools {
     /// Installs what is not there yet. Every test that needs it fails where that fails.
     #[expect(clippy::panic, reason = "the failure is a text to read, not to quote")]
-    pub(super) fn installed() -> &'static Self {
+    pub(crate) fn installed() -> &'static Self {
         static TOOLS: OnceLock<Result<Tools, String>> = OnceLock::new();
         TOOLS
             .get_or_init(|| {
@@ -50,19 +54,25 @@ impl Tools {
         self.python(include_str!("metrics.py"))
     }
 
-    fn python(&self, script: &str) -> Command {
+    /// Python with all of its packages.
+    pub(crate) fn python(&self, script: &str) -> Command {
         let mut python = Command::new(venv(&self.folder).join("bin/python"));
         python.args(["-c", script]);
         python
     }
 
-    /// Node with jose, to run `verify.mjs`. Node looks for packages around a script's own file, and
-    /// around the working directory for one given as text.
+    /// Node with jose, to run `verify.mjs`.
     pub(super) fn jose(&self) -> Command {
+        self.node(include_str!("verify.mjs"))
+    }
+
+    /// Node with all of its packages. It looks for packages around a script's own file, and around the
+    /// working directory for one given as text.
+    pub(crate) fn node(&self, script: &str) -> Command {
         let mut node = Command::new("node");
         node.current_dir(&self.folder)
             .args(["--input-type=module", "--eval"])
-            .arg(include_str!("verify.mjs"))
+            .arg(script)
             .arg("--");
         node
     }
@@ -121,7 +131,7 @@ fn output(command: &mut Command, mend: &str) -> Result<String, String> {
         Err(error) => error.to_string(),
     };
     Err(format!(
-        "these tests check tokens with PyJWT and jose, and could not set them up.\n\
+        "these tests check tokens and messages with libraries of others, and could not set them up.\n\
          {command:?}\nfailed: {why}\nTo mend it: {mend}. Then run the tests again."
     ))
 }
