@@ -15,7 +15,7 @@ use crate::domain::webhook::{EventKind, SigningSecret, Webhook};
 use crate::fetch::{FetchError, Guarded, Reply};
 use crate::random::{NoRandomness, Random};
 
-pub use event::{Channel, Delivery, Event, MayCarryToken, Revoked, TokenFacts, What};
+pub use event::{Delivery, Event, MayCarryToken, Revoked, TokenFacts, What};
 
 use sign::signatures;
 
@@ -129,6 +129,11 @@ impl Endpoint {
     /// Whether it gets such an event of this tenant.
     pub fn wants(&self, kind: EventKind, tenant: &TenantName) -> bool {
         *tenant == self.tenant && self.events.contains(&kind)
+    }
+
+    /// Whether it sends the links of this tenant.
+    pub fn takes_links_of(&self, tenant: &TenantName) -> bool {
+        self.may_carry_token && self.wants(EventKind::Delivery, tenant)
     }
 
     /// What a message that holds a token is made with, if this endpoint may get one.

@@ -93,7 +93,7 @@ impl Channel {
     }
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Email => "email",
             Self::Webhook => "webhook",
@@ -116,6 +116,17 @@ pub enum Lane {
     Links(TenantName),
     /// Events for this endpoint.
     Events(String),
+}
+
+impl Lane {
+    /// What kind of things it holds, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Mail => "mail",
+            Self::Links(_) => "links",
+            Self::Events(_) => "events",
+        }
+    }
 }
 
 impl Order {

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 use crate::domain::email::EmailAddress;
 use crate::domain::identifier::{CredentialId, UserId, Username};
 use crate::domain::language::Language;
+use crate::domain::order::Channel;
 use crate::domain::policy::TenantName;
 use crate::domain::secret::Secret;
 use crate::domain::time::rfc3339;
@@ -121,25 +122,6 @@ pub enum Revoked {
         /// Those issued before this time.
         before: Timestamp,
     },
-}
-
-/// How a token is handed on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Channel {
-    /// By mail.
-    Email,
-    /// By a webhook.
-    Webhook,
-}
-
-impl Channel {
-    /// The name as it stands in messages.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Email => "email",
-            Self::Webhook => "webhook",
-        }
-    }
 }
 
 impl Event {

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use resetd::domain::email::EmailAddress;
 use resetd::domain::identifier::{CredentialId, UserId, Username};
 use resetd::domain::language::Language;
+use resetd::domain::order::Channel;
 use resetd::domain::policy::TenantName;
 use resetd::domain::secret::Secret;
 use resetd::domain::webhook::EventKind;
-use resetd::webhook::{Channel, Delivery, Endpoint, Event, Revoked, TokenFacts, What};
+use resetd::webhook::{Delivery, Endpoint, Event, Revoked, TokenFacts, What};
 use resetd_verify::{Timestamp, TokenId};
 use serde_json::{Value, json};
 
