@@ -25,7 +25,6 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod directory;
 pub mod domain;
 pub mod fetch;
 pub mod file_lock;
