@@ -4,6 +4,7 @@ mod audit;
 mod callers;
 mod client;
 mod config;
+mod directory;
 mod init;
 mod inspect;
 mod keys;
@@ -30,7 +31,7 @@ use output::{Format, Output};
 #[command(
     name = "resetd",
     version,
-    after_help = "The first minute:\n  resetd serve                          start, with a key for one run\n  resetd issue alice@example.com        make a token\n  resetd redeem TOKEN                   use it, once\n\nExit codes: 0 done or valid, 1 not valid or not intact, 2 wrong use or failure."
+    after_help = "The first minute:\n  resetd serve                          start, with a key for one run\n  resetd issue alice@example.com        make a token\n  resetd redeem TOKEN                   use it, once\n\nExit codes: 0 done or valid, 1 not valid, not there or not intact, 2 wrong use or failure."
 )]
 pub struct Cli {
     /// Configuration file; it needs only what differs from the defaults
@@ -68,6 +69,9 @@ enum Command {
     /// Make API keys and list callers
     #[command(subcommand)]
     Callers(callers::Command),
+    /// Ask the directory of users
+    #[command(subcommand)]
+    Directory(directory::Command),
     /// Check the audit trail
     #[command(subcommand)]
     Audit(audit::Command),
@@ -81,7 +85,8 @@ enum Command {
 enum Outcome {
     /// Done, or valid.
     Done,
-    /// The token is not valid, or the audit trail is broken, which is an answer and no failure.
+    /// The token is not valid, the user is not there, or the audit trail is broken, which is an answer
+    /// and no failure.
     NotValid,
 }
 
@@ -102,6 +107,7 @@ impl Cli {
             Command::Keys(command) => keys::run(&settings, command, output),
             Command::Config(command) => config::run(&settings, &command, output),
             Command::Callers(command) => callers::run(&settings, command, output),
+            Command::Directory(command) => directory::run(&settings, &command, output),
             Command::Audit(command) => audit::run(&settings, &command, output),
             Command::Webhook(command) => webhook::run(&settings, &command, output),
         };

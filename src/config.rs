@@ -4,6 +4,7 @@
 mod bearers;
 mod callers;
 mod check;
+mod directory;
 mod keys;
 mod layers;
 mod listen;
@@ -28,6 +29,7 @@ use crate::domain::caller::{Callers, Scope, without_api_keys};
 use crate::domain::policy::TenantName;
 
 pub use bearers::{Bearer, BearerKeys};
+pub use directory::Directory;
 pub use keys::Keys;
 pub use layers::{
     ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES,

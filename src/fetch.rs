@@ -27,11 +27,17 @@ const MAX_DISCARDED_BYTES: u64 = 64 * 1024;
 /// nowhere else. A proxy of the environment is for hosts that are not this machine. `timeout` is for one
 /// whole exchange.
 pub fn agent(url: &str, timeout: Duration) -> Agent {
+    agent_trusting(url, timeout, RootCerts::PlatformVerifier)
+}
+
+/// The same where others decide whom to trust.
+pub fn agent_trusting(url: &str, timeout: Duration, roots: RootCerts) -> Agent {
     let uri: Option<Uri> = url.parse().ok();
     let is_here = uri.as_ref().and_then(Uri::host).is_some_and(is_loopback);
     let proxy = if is_here { None } else { Proxy::try_from_env() };
+    let tls = TlsConfig::builder().root_certs(roots).build();
     Agent::config_builder()
-        .tls_config(system_tls())
+        .tls_config(tls)
         .proxy(proxy)
         .timeout_global(Some(timeout))
         .max_redirects(0)

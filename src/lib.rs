@@ -13,6 +13,7 @@
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
 //! - [`outbox`]: what is to be sent, until it was sent.
 //! - [`audit`]: the trail of who did what, chained line by line.
+//! - [`directory`]: who a user is, looked up in a file, by a service or by an LDAP server.
 //! - [`config`]: four layers of settings into one valid configuration.
 //! - [`webhook`]: signed messages to the apps that want to know.
 //! - [`fetch`]: requests to others. [`file_lock`]: one process alone.
@@ -25,6 +26,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod directory;
 pub mod domain;
 pub mod fetch;
 pub mod file_lock;

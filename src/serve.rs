@@ -3,6 +3,7 @@
 mod activity;
 mod bearers;
 mod connection;
+mod directories;
 mod housekeeping;
 mod listener;
 mod reload;
@@ -25,6 +26,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{
     self, AuditSink, Config, Durability, Listen, Server, Tenant as TenantConfig, TenantLimits,
 };
+use crate::directory::{Directory, OpenError};
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
@@ -44,6 +46,7 @@ use connection::{Behind, Handshakes};
 use housekeeping::keep_house;
 use reload::Reloader;
 
+pub use directories::directory_of;
 use listener::Listener;
 pub use reload::{ReadConfig, Settings};
 
@@ -99,6 +102,14 @@ pub enum ServeError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The directory of a tenant cannot be used.
+    #[error("{section}.{error}")]
+    Directory {
+        /// The section that describes it.
+        section: String,
+        /// The setting, and why not.
+        error: OpenError,
+    },
     /// The keys cannot be used.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -153,6 +164,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     require_callers(&config)?;
     let tls = config.tls.clone().map(RunningTls::open).transpose()?;
+    let directories = open_directories(&config)?;
     let (listener, listen) = bind(&config.server.listen, &config.server).await?;
     let admin = match &config.server.admin_listen {
         None => None,
@@ -217,6 +229,7 @@ pub async fn serve(
     let doors: Vec<_> = doors.collect();
     let housekeeping = tokio::spawn(keep_house(keys, tls, clock));
     let providers = tokio::spawn(bearers::keep(providers));
+    let looking = tokio::spawn(directories::keep(directories));
     started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
     let accepting: Vec<JoinHandle<()>> = doors
         .into_iter()
@@ -232,6 +245,7 @@ pub async fn serve(
     housekeeping.abort();
     reloading.abort();
     providers.abort();
+    looking.abort();
     // It waits for the disk. That it is done is all there is to know.
     let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
     Ok(())
@@ -273,6 +287,11 @@ fn rates(Config { limits, tenants, .. }: &Config) -> Rates {
         holder_revocations_per_minute: limits.holder_revocations_per_minute,
         trusted_proxies: limits.trusted_proxies.clone(),
     }
+}
+
+/// Opened before anything is changed: a file that cannot be used is no reason to make a key.
+fn open_directories(config: &Config) -> Result<Vec<Directory>, ServeError> {
+    config.tenants.iter().filter_map(|tenant| directory_of(tenant).transpose()).collect()
 }
 
 /// Opened before anything is changed: a trail that cannot be kept is no reason to make a key.

@@ -8,6 +8,7 @@ use super::output::{Output, facts, rows};
 use super::{Outcome, Settings, client};
 use crate::config::Config;
 use crate::domain::caller::without_api_keys;
+use crate::serve::directory_of;
 use crate::tls::RunningTls;
 
 #[derive(Debug, Subcommand)]
@@ -30,6 +31,9 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
         Command::Reload(_) => {}
         Command::Check => {
             // What the server would stumble over only when it starts.
+            for tenant in &config.tenants {
+                directory_of(tenant)?;
+            }
             config.tls.map(RunningTls::open).transpose()?;
             output.print(&json!({ "valid": true }), || {
                 let file = settings.file.as_ref().map(|file| file.display().to_string());

@@ -26,6 +26,22 @@ pub const PASSPHRASE_VARIABLE: &str = "RESETD_KEYS_PASSPHRASE";
 /// follows, in capitals. They are kept apart like the passphrase.
 pub const WEBHOOK_SECRETS_PREFIX: &str = "RESETD_WEBHOOK_SECRETS_";
 
+/// Variables that hold a secret itself, each with the setting that names a file with it instead. They
+/// are kept apart from the settings as well.
+const SECRET_VARIABLES: [(&str, &str); 2] = [
+    ("RESETD_DIRECTORY_BIND_PASSWORD", "directory.bind_password_file"),
+    ("RESETD_DIRECTORY_TOKEN", "directory.token_file"),
+];
+
+/// The variable that holds what is otherwise in the file that this setting names.
+pub(super) fn secret_variable(key: &str) -> Option<&'static str> {
+    SECRET_VARIABLES.into_iter().find(|(_, setting)| *setting == key).map(|(name, _)| name)
+}
+
+/// Sections that a tenant can have of its own. What is left out there has the documented default, not what
+/// the section of that name at the top says.
+const OF_TENANTS: [&str; 1] = ["directory"];
+
 /// Sections whose names are the user's own: they stand in files only.
 const IN_FILES_ONLY: [&str; 4] = ["tenants.", "callers.", "bearers.", "webhooks."];
 
@@ -66,6 +82,7 @@ pub struct Layers {
     origins: BTreeMap<String, Origin>,
     passphrase: Option<Secret>,
     webhook_secrets: BTreeMap<String, Secret>,
+    secrets: BTreeMap<&'static str, Secret>,
 }
 
 impl Layers {
@@ -79,6 +96,7 @@ impl Layers {
             origins: BTreeMap::new(),
             passphrase: None,
             webhook_secrets: BTreeMap::new(),
+            secrets: BTreeMap::new(),
         };
         layers.add_text(DEFAULTS, |_| Origin::Default, Path::new("config.toml"))?;
         Ok(layers)
@@ -117,9 +135,14 @@ impl Layers {
                 self.webhook_secrets.insert(name, Secret::new(text));
                 continue;
             }
+            let mut secrets = SECRET_VARIABLES.into_iter();
+            if let Some((secret, _)) = secrets.find(|(secret, _)| *secret == name) {
+                self.secrets.insert(secret, Secret::new(text));
+                continue;
+            }
             let Some(key) = settings.iter().find(|key| variable_of(key) == name) else {
                 let known = settings.iter().map(|key| variable_of(key));
-                let nearest = nearest(&name, known.chain([PASSPHRASE_VARIABLE.into()]));
+                let nearest = nearest(&name, known.chain(secrets_by_variable()));
                 return Err(ConfigError::UnknownVariable { name, nearest });
             };
             self.set(key, &text, Origin::Variable(name))?;
@@ -164,6 +187,11 @@ impl Layers {
         &self.webhook_secrets
     }
 
+    /// What a variable of [`SECRET_VARIABLES`] holds.
+    pub(super) fn secret(&self, variable: &str) -> Option<&Secret> {
+        self.secrets.get(variable)
+    }
+
     /// Every setting in force, by dotted key, in the order of the keys.
     pub fn values(&self) -> Vec<(String, Value)> {
         let mut values = Vec::new();
@@ -173,12 +201,33 @@ impl Layers {
 
     /// The settings as written, types and names checked.
     pub(super) fn read(&self) -> Result<RawConfig, ConfigError> {
-        serde_path_to_error::deserialize(self.values.clone()).map_err(|error| {
+        serde_path_to_error::deserialize(self.filled_in()?).map_err(|error| {
             let key = dotted(error.path());
             let message = error.inner().message();
             let problem = message.replace("expected u64", "wanted a whole number, 0 or more");
             ConfigError::Invalid { origin: self.origin(&key).clone(), key, problem }
         })
+    }
+
+    /// The values, with the defaults in the sections of tenants.
+    fn filled_in(&self) -> Result<Table, ConfigError> {
+        let mut values = self.values.clone();
+        let Some(Value::Table(tenants)) = values.get_mut("tenants") else {
+            return Ok(values);
+        };
+        let defaults = Self::defaults()?.values;
+        for tenant in tenants.iter_mut().filter_map(|(_, tenant)| tenant.as_table_mut()) {
+            for name in OF_TENANTS {
+                if let Some(Value::Table(section)) = tenant.get_mut(name)
+                    && let Some(Value::Table(whole)) = defaults.get(name)
+                {
+                    let mut whole = whole.clone();
+                    overlay(&mut whole, std::mem::take(section));
+                    *section = whole;
+                }
+            }
+        }
+        Ok(values)
     }
 
     fn add_text(
@@ -256,6 +305,11 @@ fn is_for_others(name: &str, value: &str) -> bool {
 fn listed(text: &str) -> Vec<Value> {
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
     items.map(|item| Value::String(item.into())).collect()
+}
+
+fn secrets_by_variable() -> impl Iterator<Item = String> {
+    let others = SECRET_VARIABLES.into_iter().map(|(name, _)| name);
+    others.chain([PASSPHRASE_VARIABLE]).map(String::from)
 }
 
 fn variable_of(key: &str) -> String {

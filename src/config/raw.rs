@@ -16,6 +16,7 @@ pub(super) struct RawConfig {
     pub(super) state: RawState,
     pub(super) outbox: RawOutbox,
     pub(super) audit: RawAudit,
+    pub(super) directory: RawDirectory,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
     #[serde(default)]
@@ -116,6 +117,31 @@ pub(super) struct RawAudit {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawDirectory {
+    pub(super) kind: String,
+    pub(super) file: String,
+    pub(super) url: String,
+    pub(super) token_file: String,
+    pub(super) ca_file: String,
+    pub(super) start_tls: bool,
+    pub(super) bind_dn: String,
+    pub(super) bind_password_file: String,
+    pub(super) base: String,
+    pub(super) filter: String,
+    pub(super) disabled_filter: String,
+    pub(super) username_attribute: String,
+    pub(super) email_attribute: String,
+    pub(super) user_id_attribute: String,
+    pub(super) credential_id_attribute: String,
+    pub(super) identity_providers_attribute: String,
+    pub(super) language_attribute: String,
+    pub(super) timeout_seconds: u64,
+    pub(super) cache_seconds: u64,
+    pub(super) reveal_unknown_users: bool,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a tenant")]
 pub(super) struct RawTenant {
     #[serde(default)]
@@ -139,6 +165,9 @@ pub(super) struct RawTenant {
     pub(super) publish_ahead_seconds: Option<u64>,
     #[serde(default)]
     pub(super) limits: RawTenantLimits,
+    /// What it leaves out is as in the defaults, filled in by the layers.
+    #[serde(default)]
+    pub(super) directory: Option<RawDirectory>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,7 +10,7 @@ use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
 use super::check::Check;
 use super::keys::{Keys, WrittenKeys};
 use super::raw::{RawConfig, RawTenant, RawTenantLimits};
-use super::{ConfigError, Limits, Listen};
+use super::{ConfigError, Directory, Limits, Listen};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
 use crate::domain::target::is_loopback;
 
@@ -23,6 +23,8 @@ pub struct Tenant {
     pub keys: TenantKeys,
     /// How often something may be asked of it.
     pub limits: TenantLimits,
+    /// Where its users are looked up. A tenant without one has none, never that of another.
+    pub directory: Option<Directory>,
     /// Whether no issuer is configured for it. That of the default tenant is the address listened on
     /// then, and another tenant's lies below the default tenant's.
     pub issuer_is_derived: bool,
@@ -140,7 +142,9 @@ impl Check<'_> {
             caller_per_minute: common.limits.caller_per_minute,
             user_tokens_per_hour: common.limits.user_tokens_per_hour,
         };
-        Ok(Tenant { policy, keys, limits, issuer_is_derived: token.issuer.is_empty() })
+        let lookup = self.directory_of("directory", &raw.directory)?;
+        let issuer_is_derived = token.issuer.is_empty();
+        Ok(Tenant { policy, keys, limits, directory: lookup, issuer_is_derived })
     }
 
     fn tenant(
@@ -167,10 +171,15 @@ impl Check<'_> {
         } else {
             let directory = Path::new(&raw.keys.directory).join(name);
             let owner = policy.tenant.clone();
-            let written = WrittenKeys::of_tenant(&raw.keys, written, owner, section);
+            let written = WrittenKeys::of_tenant(&raw.keys, written, owner, section.clone());
             self.tenant_keys(&written, directory, keys)?
         };
-        Ok(Tenant { policy, keys, limits, issuer_is_derived: written.issuer.is_none() })
+        let lookup = match &written.directory {
+            None => None,
+            Some(written) => self.directory_of(&format!("{section}.directory"), written)?,
+        };
+        let issuer_is_derived = written.issuer.is_none();
+        Ok(Tenant { policy, keys, limits, directory: lookup, issuer_is_derived })
     }
 
     fn tenant_limits(

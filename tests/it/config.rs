@@ -1,6 +1,7 @@
 //! Settings: the documented defaults are the ones in force, each layer covers the one below, and
 //! every mistake is refused with its place, what was wanted and what was found.
 
+mod directory;
 mod keys;
 mod tenants;
 mod webhooks;
@@ -21,11 +22,31 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 43] = [
+const SETTINGS: [(&str, &str); 63] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
     ("audit.sink", r#""off""#),
+    ("directory.base", r#""""#),
+    ("directory.bind_dn", r#""""#),
+    ("directory.bind_password_file", r#""""#),
+    ("directory.ca_file", r#""""#),
+    ("directory.cache_seconds", "30"),
+    ("directory.credential_id_attribute", r#""""#),
+    ("directory.disabled_filter", r#""""#),
+    ("directory.email_attribute", r#""mail""#),
+    ("directory.file", r#""""#),
+    ("directory.filter", r#""(&(objectClass=inetOrgPerson)(uid={username}))""#),
+    ("directory.identity_providers_attribute", r#""""#),
+    ("directory.kind", r#""none""#),
+    ("directory.language_attribute", r#""preferredLanguage""#),
+    ("directory.reveal_unknown_users", "false"),
+    ("directory.start_tls", "true"),
+    ("directory.timeout_seconds", "3"),
+    ("directory.token_file", r#""""#),
+    ("directory.url", r#""""#),
+    ("directory.user_id_attribute", r#""entryUUID""#),
+    ("directory.username_attribute", r#""uid""#),
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
@@ -128,6 +149,7 @@ fn the_documented_defaults_are_in_force() {
     assert_eq!(tenant.keys.algorithm, Algorithm::Es256);
     assert_eq!(tenant.keys.publish_ahead, 360);
     assert_eq!(tenant.keys.rotate_every, None);
+    assert!(tenant.directory.is_none());
     assert!(config.keys.is_default_directory);
     assert_eq!(config.keys.jwks_max_age, 300);
     assert_eq!(config.keys.passphrases, None);
@@ -287,7 +309,7 @@ const MISTAKES: [(&str, &str); 54] = [
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `tenants`, `callers`, `bearers`, `webhooks`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -13,7 +14,8 @@ use resetd::domain::time::from_rfc3339;
 use resetd::http::REGISTRY;
 use tempfile::TempDir;
 
-use crate::server::{PATIENCE, resetd};
+use crate::server::{PATIENCE, resetd, run, stderr};
+use crate::tls::certificates::Authority;
 use crate::vectors::{make_folder, private_keys, write_key};
 
 /// Where the README's server listens; the one that is tested listens elsewhere.
@@ -55,6 +57,34 @@ fn every_command_of_the_page_about_webhooks_prints_what_stands_there() {
     let steps = steps(&read("docs/webhooks.md"));
     assert!(steps.len() >= 2, "only {} commands", steps.len());
     run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
+#[test]
+fn every_command_and_every_example_of_the_page_about_directories_works() {
+    let page = read("docs/directory.md");
+    let steps = steps(&page);
+    assert!(steps.len() >= 4, "only {} commands", steps.len());
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    let write = |file: &str, text: &str| {
+        fs::write(folder.path().join(file), text).unwrap();
+        let private = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(folder.path().join(file), private).unwrap();
+    };
+    for (file, text) in [("token", "a"), ("password", "a"), ("ca.pem", &Authority::new().pem)] {
+        write(file, text);
+    }
+    let (settings, users): (Vec<_>, Vec<_>) =
+        blocks(&page, "toml").into_iter().partition(|block| block.starts_with("[directory]"));
+    assert_eq!((settings.len(), users.len()), (5, 1));
+    write("users.toml", &users[0]);
+    write("users.csv", &blocks(&page, "csv")[0]);
+    let csv = "[directory]\nkind = \"file\"\nfile = \"users.csv\"\n".to_owned();
+    for settings in settings.into_iter().chain([csv]) {
+        write("settings.toml", &settings);
+        let output = run(folder.path(), &["--config", "settings.toml", "config", "check"]);
+        assert!(output.status.success(), "{settings}\n{}", stderr(&output));
+    }
 }
 
 fn run_all(steps: &[Step], mut session: Session) {
@@ -165,6 +195,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/audit.md",
+        "docs/directory.md",
         "docs/journal.md",
         "docs/keys.md",
         "docs/security.md",

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 18] = [
+const TABLE: [(&str, &[&str]); 20] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -14,6 +14,7 @@ const TABLE: [(&str, &[&str]); 18] = [
             "key_admin",
             "tls",
             "webhook",
+            "directory",
             "fetch",
             "config",
             "keystore",
@@ -29,6 +30,7 @@ const TABLE: [(&str, &[&str]); 18] = [
             "audit",
             "key_admin",
             "service",
+            "outbox",
             "revocation",
             "journal",
             "config",
@@ -38,13 +40,16 @@ const TABLE: [(&str, &[&str]); 18] = [
             "random",
             "tls",
             "webhook",
+            "directory",
             "fetch",
         ],
     ),
-    ("http", &["audit", "key_admin", "service", "tls", "journal", "domain", "random"]),
+    ("http", &["audit", "key_admin", "service", "outbox", "tls", "journal", "domain", "random"]),
     ("key_admin", &["audit", "service", "keystore", "domain", "clock"]),
-    ("service", &["revocation", "journal", "domain", "clock", "random"]),
+    ("service", &["revocation", "outbox", "directory", "webhook", "journal", "domain", "clock", "random"]),
+    ("outbox", &["domain"]),
     ("tls", &["config", "domain"]),
+    ("directory", &["fetch", "domain"]),
     ("webhook", &["fetch", "domain", "random"]),
     ("fetch", &["domain"]),
     ("keystore", &["file_lock", "domain"]),

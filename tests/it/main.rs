@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod connection;
 mod deliver;
+mod directory;
 mod docs;
 mod hold;
 mod http;

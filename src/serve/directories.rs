@@ -1,0 +1,41 @@
+//! Opens the directories of tenants, and takes up files of users that change while the server runs.
+
+use std::time::Duration;
+
+use super::ServeError;
+use crate::config::Tenant;
+use crate::directory::{Directory, DirectoryLimits};
+
+/// How often it is looked whether a file has changed.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// Where the users of this tenant are looked up, if anywhere.
+///
+/// # Errors
+/// [`ServeError::Directory`] names the setting.
+pub fn directory_of(tenant: &Tenant) -> Result<Option<Directory>, ServeError> {
+    let Some(configured) = &tenant.directory else {
+        return Ok(None);
+    };
+    let limits = DirectoryLimits { timeout: configured.timeout, cache_for: configured.cache_for };
+    let opened = Directory::open(configured.source.clone(), limits);
+    opened.map(Some).map_err(|error| {
+        let name = &tenant.policy.tenant;
+        let is_default = name.is_default();
+        let above = if is_default { String::new() } else { format!("tenants.{name}.") };
+        ServeError::Directory { section: above + "directory", error }
+    })
+}
+
+/// Looks after all of them for as long as the server runs.
+pub(super) async fn keep(directories: Vec<Directory>) {
+    while !directories.is_empty() {
+        tokio::time::sleep(PERIOD).await;
+        let looked = directories.clone();
+        let looked = tokio::task::spawn_blocking(move || looked.iter().for_each(Directory::look));
+        if let Err(error) = looked.await {
+            tracing::error!(%error, "looking after the files of users failed");
+            return;
+        }
+    }
+}
