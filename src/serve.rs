@@ -8,6 +8,7 @@ mod housekeeping;
 mod listener;
 mod reload;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -38,7 +39,7 @@ use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Pas
 use crate::outbox::{Outbox, OutboxError};
 use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
-use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
+use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts, Users};
 use crate::tls::{RunningTls, TlsError};
 use crate::webhook::Endpoint;
 use bearers::Kept;
@@ -176,7 +177,8 @@ pub async fn serve(
         return Err(ServeError::SameIssuer { issuer: issuer.into() });
     }
     let sink = audit_sink(&config.audit)?;
-    let Opened { tenants, folders, first_keys } = open_folders(&config, SystemClock::new().now())?;
+    let Opened { tenants, folders, first_keys } =
+        open_folders(&config, &directories, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
     let outbox = outbox(&config)?;
     let endpoints: Vec<_> = config.webhooks.iter().cloned().map(Endpoint::new).collect();
@@ -229,7 +231,7 @@ pub async fn serve(
     let doors: Vec<_> = doors.collect();
     let housekeeping = tokio::spawn(keep_house(keys, tls, clock));
     let providers = tokio::spawn(bearers::keep(providers));
-    let looking = tokio::spawn(directories::keep(directories));
+    let looking = tokio::spawn(directories::keep(directories.into_values().collect()));
     started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
     let accepting: Vec<JoinHandle<()>> = doors
         .into_iter()
@@ -289,9 +291,27 @@ fn rates(Config { limits, tenants, .. }: &Config) -> Rates {
     }
 }
 
+/// The directories of the tenants that have one.
+type Directories = BTreeMap<TenantName, Directory>;
+
 /// Opened before anything is changed: a file that cannot be used is no reason to make a key.
-fn open_directories(config: &Config) -> Result<Vec<Directory>, ServeError> {
-    config.tenants.iter().filter_map(|tenant| directory_of(tenant).transpose()).collect()
+fn open_directories(config: &Config) -> Result<Directories, ServeError> {
+    let opened = config.tenants.iter().filter_map(|tenant| {
+        let name = tenant.policy.tenant.clone();
+        directory_of(tenant).transpose().map(|opened| Ok((name, opened?)))
+    });
+    opened.collect()
+}
+
+/// How links of a tenant go to its users.
+fn sending_of(tenant: &TenantConfig, directories: &Directories) -> Sending {
+    let name = &tenant.policy.tenant;
+    let are_revealed = tenant.directory.as_ref().is_some_and(|it| it.reveal_unknown_users);
+    let directory = directories.get(name).cloned();
+    Sending {
+        users: directory.map(|directory| Users { directory, are_revealed }),
+        ..Sending::default()
+    }
 }
 
 /// Opened before anything is changed: a trail that cannot be kept is no reason to make a key.
@@ -457,10 +477,14 @@ struct Opened {
 
 /// The keys of each tenant, the default one first. An empty folder gets its first key; a tenant that
 /// shares the keys of the default one has no folder.
-fn open_folders(config: &Config, now: Timestamp) -> Result<Opened, ServeError> {
+fn open_folders(
+    config: &Config,
+    directories: &Directories,
+    now: Timestamp,
+) -> Result<Opened, ServeError> {
     let mut opened = Opened::default();
     for tenant in &config.tenants {
-        let (policy, sending) = (tenant.policy.clone(), Sending::default());
+        let (policy, sending) = (tenant.policy.clone(), sending_of(tenant, directories));
         if tenant.shares_keys() {
             opened.tenants.push(TenantParts { policy, keys: KeysOf::Default, sending });
             continue;

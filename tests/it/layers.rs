@@ -46,7 +46,10 @@ const TABLE: [(&str, &[&str]); 20] = [
     ),
     ("http", &["audit", "key_admin", "service", "outbox", "tls", "journal", "domain", "random"]),
     ("key_admin", &["audit", "service", "keystore", "domain", "clock"]),
-    ("service", &["revocation", "outbox", "directory", "webhook", "journal", "domain", "clock", "random"]),
+    (
+        "service",
+        &["revocation", "outbox", "directory", "webhook", "journal", "domain", "clock", "random"],
+    ),
     ("outbox", &["domain"]),
     ("tls", &["config", "domain"]),
     ("directory", &["fetch", "domain"]),

@@ -3,7 +3,6 @@
 //! the time whether there is such a user.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use resetd_verify::{Claims, Timestamp, TokenId};
 
@@ -43,7 +42,7 @@ pub struct Sending {
 #[derive(Clone, Debug)]
 pub struct Users {
     /// Who they are.
-    pub directory: Arc<Directory>,
+    pub directory: Directory,
     /// Whether a caller may learn who is one.
     pub are_revealed: bool,
 }
