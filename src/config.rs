@@ -8,6 +8,7 @@ mod directory;
 mod keys;
 mod layers;
 mod listen;
+mod mail;
 mod raw;
 mod tenants;
 mod tls;
@@ -32,10 +33,11 @@ pub use bearers::{Bearer, BearerKeys};
 pub use directory::Directory;
 pub use keys::Keys;
 pub use layers::{
-    ENVIRONMENT_PREFIX, Layers, Origin, PASSPHRASE_VARIABLE, RESERVED_VARIABLES,
-    WEBHOOK_SECRETS_PREFIX,
+    ENVIRONMENT_PREFIX, Layers, MAIL_PASSWORD_VARIABLE, Origin, PASSPHRASE_VARIABLE,
+    RESERVED_VARIABLES, WEBHOOK_SECRETS_PREFIX,
 };
 pub use listen::Listen;
+pub use mail::{Link, Mail, MailTransport, Smtp, TenantMail};
 pub use tenants::{Tenant, TenantKeys, TenantLimits};
 pub use tls::Tls;
 
@@ -68,6 +70,8 @@ pub struct Config {
     pub outbox: Outbox,
     /// The audit trail.
     pub audit: Audit,
+    /// How mail leaves.
+    pub mail: Mail,
     /// Who may call.
     pub callers: Callers,
     /// Identity providers whose clients may call.
@@ -252,7 +256,7 @@ impl Config {
         let common = Common { keys: &keys, limits: &limits };
         let tenants = check.tenants(&raw, &server.listen, &url, common)?;
         let (state, outbox) = (check.state(&raw)?, check.outbox(&raw)?);
-        let audit = check.audit(&raw)?;
+        let (audit, mail) = (check.audit(&raw)?, check.mail(&raw)?);
         let callers = check.callers(&raw, &tenants)?;
         let bearers = check.bearers(&raw, &tenants)?;
         let webhooks = check.webhooks(&raw, &tenants)?;
@@ -266,13 +270,14 @@ impl Config {
             state,
             outbox,
             audit,
+            mail,
             callers,
             bearers,
             webhooks,
         })
     }
 
-    /// The tenant that `[token]` and `[keys]` describe.
+    /// The tenant that `[token]`, `[keys]`, `[link]` and `[mail]` describe.
     pub fn default_tenant(&self) -> &Tenant {
         &self.tenants[0]
     }

@@ -11,6 +11,7 @@ pub mod issue;
 pub mod keyring;
 pub mod language;
 pub mod link;
+pub mod mail;
 pub mod order;
 pub mod policy;
 pub mod rotation;

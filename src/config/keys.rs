@@ -179,7 +179,7 @@ impl Check<'_> {
 
     fn passphrases(&self, file: &str) -> Result<Option<Secret>, ConfigError> {
         const FILE: &str = "keys.passphrase_file";
-        match (self.layers.passphrase(), file) {
+        match (self.layers.secret(PASSPHRASE_VARIABLE), file) {
             (None, "") => Ok(None),
             (None, file) => {
                 let read = read_passphrases(Path::new(file));

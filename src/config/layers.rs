@@ -18,17 +18,21 @@ pub const ENVIRONMENT_PREFIX: &str = "RESETD_";
 pub const RESERVED_VARIABLES: [&str; 4] =
     ["RESETD_CONFIG", "RESETD_URL", "RESETD_API_KEY", "RESETD_OUTPUT"];
 
-/// The variable that holds the passphrase of the keys itself. It is kept apart from the settings, so
-/// that nothing that lists those can show it.
+/// The variable that holds the passphrase of the keys itself.
 pub const PASSPHRASE_VARIABLE: &str = "RESETD_KEYS_PASSPHRASE";
 
+/// The variable that holds the password of the mail server itself.
+pub const MAIL_PASSWORD_VARIABLE: &str = "RESETD_MAIL_PASSWORD";
+
 /// What a variable begins with that holds the secrets of a webhook, with white space between them. Its name
-/// follows, in capitals. They are kept apart like the passphrase.
+/// follows, in capitals. They are kept apart like all secrets.
 pub const WEBHOOK_SECRETS_PREFIX: &str = "RESETD_WEBHOOK_SECRETS_";
 
-/// Variables that hold a secret itself, each with the setting that names a file with it instead. They
-/// are kept apart from the settings as well.
-const SECRET_VARIABLES: [(&str, &str); 2] = [
+/// Variables that hold a secret itself, each with the setting that names a file with it instead. They are
+/// kept apart from the settings, so that nothing that lists those can show them.
+const SECRET_VARIABLES: [(&str, &str); 4] = [
+    (PASSPHRASE_VARIABLE, "keys.passphrase_file"),
+    (MAIL_PASSWORD_VARIABLE, "mail.password_file"),
     ("RESETD_DIRECTORY_BIND_PASSWORD", "directory.bind_password_file"),
     ("RESETD_DIRECTORY_TOKEN", "directory.token_file"),
 ];
@@ -80,8 +84,8 @@ pub struct Layers {
     values: Table,
     /// By dotted key, as in `token.issuer` or `callers.0.name`; also for sections.
     origins: BTreeMap<String, Origin>,
-    passphrase: Option<Secret>,
     webhook_secrets: BTreeMap<String, Secret>,
+    /// What [`SECRET_VARIABLES`] hold.
     secrets: BTreeMap<&'static str, Secret>,
 }
 
@@ -94,7 +98,6 @@ impl Layers {
         let mut layers = Self {
             values: Table::new(),
             origins: BTreeMap::new(),
-            passphrase: None,
             webhook_secrets: BTreeMap::new(),
             secrets: BTreeMap::new(),
         };
@@ -125,10 +128,6 @@ impl Layers {
         let settings = self.settings();
         for (name, text) in variables {
             if !name.starts_with(ENVIRONMENT_PREFIX) || is_for_others(&name, &text) {
-                continue;
-            }
-            if name == PASSPHRASE_VARIABLE {
-                self.passphrase = Some(Secret::new(text));
                 continue;
             }
             if name.starts_with(WEBHOOK_SECRETS_PREFIX) {
@@ -175,11 +174,6 @@ impl Layers {
                 None => return &Origin::Default,
             }
         }
-    }
-
-    /// What [`PASSPHRASE_VARIABLE`] holds.
-    pub(super) fn passphrase(&self) -> Option<&Secret> {
-        self.passphrase.as_ref()
     }
 
     /// What the variables that begin with [`WEBHOOK_SECRETS_PREFIX`] hold, by their whole names.
@@ -308,8 +302,7 @@ fn listed(text: &str) -> Vec<Value> {
 }
 
 fn secrets_by_variable() -> impl Iterator<Item = String> {
-    let others = SECRET_VARIABLES.into_iter().map(|(name, _)| name);
-    others.chain([PASSPHRASE_VARIABLE]).map(String::from)
+    SECRET_VARIABLES.into_iter().map(|(name, _)| name.to_owned())
 }
 
 fn variable_of(key: &str) -> String {

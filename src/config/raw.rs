@@ -16,6 +16,8 @@ pub(super) struct RawConfig {
     pub(super) state: RawState,
     pub(super) outbox: RawOutbox,
     pub(super) audit: RawAudit,
+    pub(super) link: RawLink,
+    pub(super) mail: RawMail,
     pub(super) directory: RawDirectory,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
@@ -142,6 +144,30 @@ pub(super) struct RawDirectory {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawLink {
+    pub(super) template: String,
+    pub(super) return_urls: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawMail {
+    pub(super) transport: String,
+    pub(super) directory: String,
+    pub(super) host: String,
+    pub(super) port: u64,
+    pub(super) encryption: String,
+    pub(super) username: String,
+    pub(super) password_file: String,
+    pub(super) ca_file: String,
+    pub(super) from: String,
+    pub(super) templates: String,
+    pub(super) default_language: String,
+    pub(super) timeout_seconds: u64,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a tenant")]
 pub(super) struct RawTenant {
     #[serde(default)]
@@ -168,6 +194,10 @@ pub(super) struct RawTenant {
     /// What it leaves out is as in the defaults, filled in by the layers.
     #[serde(default)]
     pub(super) directory: Option<RawDirectory>,
+    #[serde(default)]
+    pub(super) link: Option<RawTenantLink>,
+    #[serde(default)]
+    pub(super) mail: Option<RawTenantMail>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -177,6 +207,25 @@ pub(super) struct RawTenantLimits {
     pub(super) caller_per_minute: Option<u64>,
     #[serde(default)]
     pub(super) user_tokens_per_hour: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawTenantLink {
+    pub(super) template: String,
+    #[serde(default)]
+    pub(super) return_urls: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawTenantMail {
+    #[serde(default)]
+    pub(super) from: Option<String>,
+    #[serde(default)]
+    pub(super) templates: Option<String>,
+    #[serde(default)]
+    pub(super) default_language: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

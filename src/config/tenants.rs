@@ -10,7 +10,7 @@ use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
 use super::check::Check;
 use super::keys::{Keys, WrittenKeys};
 use super::raw::{RawConfig, RawTenant, RawTenantLimits};
-use super::{ConfigError, Directory, Limits, Listen};
+use super::{ConfigError, Directory, Limits, Link, Listen, TenantMail};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
 use crate::domain::target::is_loopback;
 
@@ -25,6 +25,10 @@ pub struct Tenant {
     pub limits: TenantLimits,
     /// Where its users are looked up. A tenant without one has none, never that of another.
     pub directory: Option<Directory>,
+    /// Where its links lead.
+    pub link: Link,
+    /// Its mails.
+    pub mail: TenantMail,
     /// Whether no issuer is configured for it. That of the default tenant is the address listened on
     /// then, and another tenant's lies below the default tenant's.
     pub issuer_is_derived: bool,
@@ -143,8 +147,9 @@ impl Check<'_> {
             user_tokens_per_hour: common.limits.user_tokens_per_hour,
         };
         let lookup = self.directory_of("directory", &raw.directory)?;
+        let (link, mail) = (self.default_link(&raw.link)?, self.default_tenant_mail(&raw.mail)?);
         let issuer_is_derived = token.issuer.is_empty();
-        Ok(Tenant { policy, keys, limits, directory: lookup, issuer_is_derived })
+        Ok(Tenant { policy, keys, limits, directory: lookup, link, mail, issuer_is_derived })
     }
 
     fn tenant(
@@ -178,8 +183,10 @@ impl Check<'_> {
             None => None,
             Some(written) => self.directory_of(&format!("{section}.directory"), written)?,
         };
+        let link = self.tenant_link(&section, written.link.as_ref())?;
+        let mail = self.tenant_mail(&section, written.mail.as_ref(), &default.mail)?;
         let issuer_is_derived = written.issuer.is_none();
-        Ok(Tenant { policy, keys, limits, directory: lookup, issuer_is_derived })
+        Ok(Tenant { policy, keys, limits, directory: lookup, link, mail, issuer_is_derived })
     }
 
     fn tenant_limits(

@@ -3,6 +3,7 @@
 
 mod directory;
 mod keys;
+mod mail;
 mod tenants;
 mod webhooks;
 
@@ -22,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 63] = [
+const SETTINGS: [(&str, &str); 77] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -58,8 +59,22 @@ const SETTINGS: [(&str, &str); 63] = [
     ("limits.source_per_minute", "6000"),
     ("limits.trusted_proxies", "[]"),
     ("limits.user_tokens_per_hour", "20"),
+    ("link.return_urls", "[]"),
+    ("link.template", r#""""#),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
+    ("mail.ca_file", r#""""#),
+    ("mail.default_language", r#""en""#),
+    ("mail.directory", r#""mail""#),
+    ("mail.encryption", r#""starttls""#),
+    ("mail.from", r#""""#),
+    ("mail.host", r#""""#),
+    ("mail.password_file", r#""""#),
+    ("mail.port", "0"),
+    ("mail.templates", r#""""#),
+    ("mail.timeout_seconds", "30"),
+    ("mail.transport", r#""maildir""#),
+    ("mail.username", r#""""#),
     ("outbox.capacity", "10000"),
     ("server.admin_listen", r#""""#),
     ("server.allow_plain_http", "false"),
@@ -302,14 +317,14 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 54] = [
+const MISTAKES: [(&str, &str); 59] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -413,6 +428,23 @@ const MISTAKES: [(&str, &str); 54] = [
     (
         "[token]\naudience = \"\"\n",
         "2: token.audience: wanted 1 to 256 bytes without control characters",
+    ),
+    (
+        "[mail]\ntransport = \"sendmail\"\n",
+        "2: mail.transport: wanted \"maildir\", \"smtp\" or \"off\", found \"sendmail\"",
+    ),
+    ("[mail]\ndirectory = \"\"\n", "2: mail.directory: wanted a folder, found nothing"),
+    (
+        "[mail]\nfrom = \"Example\"\n",
+        "2: mail.from: wanted an e-mail address, or a name and an address such as \"Example <reset@example.com>\", found \"Example\"",
+    ),
+    (
+        "[mail]\ndefault_language = \"e\"\n",
+        "2: mail.default_language: wanted a language tag such as \"en\" or \"pt-BR\", of at most 35 characters, found \"e\"",
+    ),
+    (
+        "[link]\ntemplate = \"https://app.example.com/reset\"\n",
+        "2: link.template: wanted an https URL (http only on a loopback address) of at most 1024 bytes with {token} at its end, after # or as the value of a parameter, such as \"https://app.example.com/reset#{token}\", found \"https://app.example.com/reset\"",
     ),
     // A contradiction.
     (

@@ -264,7 +264,7 @@ const MISTAKES: [(&str, &str); 23] = [
     ("\n[tenants.acme]\n", "2: tenants.acme: missing field `audience`"),
     (
         "[tenants.acme]\naudience = \"a\"\nleeway_seconds = 5\n",
-        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `keys`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`, `limits`, `directory`",
+        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `keys`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`, `limits`, `directory`, `link`, `mail`",
     ),
     (
         "[tenants.default]\naudience = \"a\"\n",
