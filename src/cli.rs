@@ -8,6 +8,7 @@ mod directory;
 mod init;
 mod inspect;
 mod keys;
+mod mail;
 mod output;
 mod progress;
 mod serve;
@@ -72,6 +73,9 @@ enum Command {
     /// Ask the directory of users
     #[command(subcommand)]
     Directory(directory::Command),
+    /// Look at mails and try how they leave
+    #[command(subcommand)]
+    Mail(mail::Command),
     /// Check the audit trail
     #[command(subcommand)]
     Audit(audit::Command),
@@ -108,6 +112,7 @@ impl Cli {
             Command::Config(command) => config::run(&settings, &command, output),
             Command::Callers(command) => callers::run(&settings, command, output),
             Command::Directory(command) => directory::run(&settings, &command, output),
+            Command::Mail(command) => mail::run(&settings, &command, output),
             Command::Audit(command) => audit::run(&settings, &command, output),
             Command::Webhook(command) => webhook::run(&settings, &command, output),
         };

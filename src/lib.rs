@@ -13,6 +13,7 @@
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
 //! - [`outbox`]: what is to be sent, until it was sent.
 //! - [`audit`]: the trail of who did what, chained line by line.
+//! - [`mail`]: templates and letters, to a mail server or into a folder.
 //! - [`directory`]: who a user is, looked up in a file, by a service or by an LDAP server.
 //! - [`config`]: four layers of settings into one valid configuration.
 //! - [`webhook`]: signed messages to the apps that want to know.
@@ -34,6 +35,7 @@ pub mod http;
 pub mod journal;
 pub mod key_admin;
 pub mod keystore;
+pub mod mail;
 pub mod outbox;
 pub mod random;
 pub mod revocation;

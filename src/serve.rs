@@ -6,6 +6,7 @@ mod connection;
 mod directories;
 mod housekeeping;
 mod listener;
+pub mod mail;
 mod reload;
 
 use std::collections::BTreeMap;
@@ -111,6 +112,9 @@ pub enum ServeError {
         /// The setting, and why not.
         error: OpenError,
     },
+    /// Mail cannot be sent as it is configured.
+    #[error(transparent)]
+    Mail(#[from] mail::MailError),
     /// The keys cannot be used.
     #[error(transparent)]
     Keystore(#[from] KeystoreError),
@@ -164,6 +168,7 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     require_callers(&config)?;
+    mail::check(&config)?;
     let tls = config.tls.clone().map(RunningTls::open).transpose()?;
     let directories = open_directories(&config)?;
     let (listener, listen) = bind(&config.server.listen, &config.server).await?;

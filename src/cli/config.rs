@@ -8,7 +8,7 @@ use super::output::{Output, facts, rows};
 use super::{Outcome, Settings, client};
 use crate::config::Config;
 use crate::domain::caller::without_api_keys;
-use crate::serve::directory_of;
+use crate::serve::{self, directory_of};
 use crate::tls::RunningTls;
 
 #[derive(Debug, Subcommand)]
@@ -34,6 +34,7 @@ pub(super) fn run(settings: &Settings, command: &Command, output: Output) -> Res
             for tenant in &config.tenants {
                 directory_of(tenant)?;
             }
+            serve::mail::check(&config)?;
             config.tls.map(RunningTls::open).transpose()?;
             output.print(&json!({ "valid": true }), || {
                 let file = settings.file.as_ref().map(|file| file.display().to_string());

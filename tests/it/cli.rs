@@ -364,7 +364,7 @@ fn mode(path: &Path) -> u32 {
 }
 
 /// Every file below a folder, by its path from there, with what it holds.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders: Vec<PathBuf> = vec![folder.into()];
     while let Some(next) = folders.pop() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 20] = [
+const TABLE: [(&str, &[&str]); 22] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -16,6 +16,7 @@ const TABLE: [(&str, &[&str]); 20] = [
             "webhook",
             "directory",
             "fetch",
+            "mail",
             "config",
             "keystore",
             "domain",
@@ -30,6 +31,7 @@ const TABLE: [(&str, &[&str]); 20] = [
             "audit",
             "key_admin",
             "service",
+            "delivery",
             "outbox",
             "revocation",
             "journal",
@@ -42,6 +44,7 @@ const TABLE: [(&str, &[&str]); 20] = [
             "webhook",
             "directory",
             "fetch",
+            "mail",
         ],
     ),
     ("http", &["audit", "key_admin", "service", "outbox", "tls", "journal", "domain", "random"]),
@@ -55,6 +58,8 @@ const TABLE: [(&str, &[&str]); 20] = [
     ("directory", &["fetch", "domain"]),
     ("webhook", &["fetch", "domain", "random"]),
     ("fetch", &["domain"]),
+    ("mail", &["domain", "random"]),
+    ("delivery", &["mail", "webhook", "outbox", "service", "audit", "domain", "random"]),
     ("keystore", &["file_lock", "domain"]),
     ("revocation", &["journal", "domain"]),
     ("audit", &["file_lock", "domain", "clock"]),

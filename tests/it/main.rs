@@ -23,6 +23,7 @@ mod layers;
 mod limits;
 mod listeners;
 mod logs;
+mod mail;
 mod redeem;
 mod reload;
 mod repeat;

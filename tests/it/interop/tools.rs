@@ -1,4 +1,4 @@
-//! `PyJWT`, jose and others, installed once per target directory by the first test that needs them.
+//! `PyJWT`, jose, aiosmtpd and others, installed once per target directory by the first test that needs them.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PYTHON_PACKAGES: [&str; 4] = [
+const PYTHON_PACKAGES: [&str; 5] = [
     "pyjwt[crypto]==2.15.1",
     "cryptography==50.0.2",
     "prometheus-client==0.26.0",
     "standardwebhooks==1.1.0",
+    "aiosmtpd==1.4.6",
 ];
-const NODE_PACKAGES: [&str; 2] = ["jose@6.2.18", "standardwebhooks@1.1.1"];
+const NODE_PACKAGES: [&str; 3] = ["jose@6.2.18", "standardwebhooks@1.1.1", "smtp-server@3.21.6"];
 
 const GET_PYTHON: &str =
     "install Python 3 with its venv module (Debian: apt-get install python3-venv)";
@@ -40,17 +41,17 @@ impl Tools {
     }
 
     /// Python with `PyJWT`, to run `verify.py`.
-    pub(super) fn pyjwt(&self) -> Command {
+    pub(crate) fn pyjwt(&self) -> Command {
         self.python(include_str!("verify.py"))
     }
 
     /// Python with cryptography, to run `keys.py`.
-    pub(super) fn cryptography(&self) -> Command {
+    pub(crate) fn cryptography(&self) -> Command {
         self.python(include_str!("keys.py"))
     }
 
     /// Python with prometheus-client, to run `metrics.py`.
-    pub(super) fn prometheus(&self) -> Command {
+    pub(crate) fn prometheus(&self) -> Command {
         self.python(include_str!("metrics.py"))
     }
 
@@ -131,7 +132,7 @@ fn output(command: &mut Command, mend: &str) -> Result<String, String> {
         Err(error) => error.to_string(),
     };
     Err(format!(
-        "these tests check tokens and messages with libraries of others, and could not set them up.\n\
+        "these tests talk to programs that nobody here wrote, and could not set them up.\n\
          {command:?}\nfailed: {why}\nTo mend it: {mend}. Then run the tests again."
     ))
 }

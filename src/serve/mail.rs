@@ -1,0 +1,78 @@
+//! Mail as it is configured: the way it leaves by, and what each tenant says in it.
+
+use crate::config::{Config, MailTransport, Smtp, Tenant};
+use crate::domain::secret::Secret;
+use crate::mail::{Login, Mailer, MailerError, SmtpSettings, TemplateError, Templates, Transport};
+
+/// A link for mails that nobody shall follow, where the tenant has none of its own.
+const LINK_OF_NOBODY: &str = "https://app.example.com/reset#";
+/// Together as long as a real token (ES256, with the usual claims), and none.
+const TOKEN_OF_NOBODY: (&str, &str) = ("this-is-an-example-and-no-token.", "0123456789abcdef");
+
+/// The mailer, unless mail is off.
+///
+/// # Errors
+/// [`MailerError`].
+pub fn mailer(config: &Config) -> Result<Option<Mailer>, MailerError> {
+    let transport = match &config.mail.transport {
+        MailTransport::Off => return Ok(None),
+        MailTransport::Maildir(directory) => Transport::Maildir(directory.clone()),
+        MailTransport::Smtp(smtp) => Transport::Smtp(settings(smtp.clone())),
+    };
+    Mailer::new(transport).map(Some)
+}
+
+fn settings(smtp: Smtp) -> SmtpSettings {
+    let Smtp { host, port, encryption, login, ca_file, timeout } = smtp;
+    let login = login.map(|(username, password)| Login { username, password });
+    SmtpSettings { host, port, encryption, login, ca_file, timeout }
+}
+
+/// What a tenant says in its mails.
+///
+/// # Errors
+/// [`TemplateError`].
+pub fn templates(tenant: &Tenant) -> Result<Templates, TemplateError> {
+    Templates::load(tenant.mail.templates.as_deref(), &tenant.mail.default_language)
+}
+
+/// What people know a tenant as: the name its mails come from, or else their domain.
+pub fn product(tenant: &Tenant) -> &str {
+    let from = &tenant.mail.from;
+    from.name().unwrap_or_else(|| from.address().domain())
+}
+
+/// A link as a tenant's mails have it, with something in the place of the token that is none.
+pub fn example_link(tenant: &Tenant) -> Secret {
+    let (words, digits) = TOKEN_OF_NOBODY;
+    let token = Secret::new(format!("{words}{}", digits.repeat(24)));
+    match &tenant.link.template {
+        Some(template) => template.link(&token),
+        None => Secret::new(format!("{LINK_OF_NOBODY}{}", token.expose())),
+    }
+}
+
+/// Whether all tenants' templates can be used, and the certificates that are trusted. Nothing is made.
+///
+/// # Errors
+/// What stands in the way.
+pub fn check(config: &Config) -> Result<(), MailError> {
+    for tenant in &config.tenants {
+        templates(tenant)?;
+    }
+    if let MailTransport::Smtp(_) = config.mail.transport {
+        mailer(config)?;
+    }
+    Ok(())
+}
+
+/// Why mail cannot be sent as it is configured.
+#[derive(Debug, thiserror::Error)]
+pub enum MailError {
+    /// What a tenant says.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// How it leaves.
+    #[error(transparent)]
+    Mailer(#[from] MailerError),
+}
