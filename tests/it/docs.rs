@@ -87,6 +87,13 @@ fn every_command_and_every_example_of_the_page_about_directories_works() {
     }
 }
 
+#[test]
+fn every_command_of_the_page_about_mail_prints_what_stands_there() {
+    let steps = steps(&read("docs/mail.md"));
+    assert_eq!(steps.len(), 2);
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -198,6 +205,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "docs/directory.md",
         "docs/journal.md",
         "docs/keys.md",
+        "docs/mail.md",
         "docs/security.md",
         "docs/single-use.md",
         "docs/webhooks.md",
