@@ -97,16 +97,16 @@ impl Delivery {
     async fn settle(self, mut taken: Taken) {
         let (delivery, order, is_signed) = (self.clone(), taken.order.clone(), taken.is_signed);
         let tried = tokio::spawn(async move { delivery.attempt(&order, is_signed).await });
-        let tried = tried.await.unwrap_or_else(|error| Err(Failure::broken_off(&error.to_string())));
+        let tried =
+            tried.await.unwrap_or_else(|error| Err(Failure::broken_off(&error.to_string())));
         match tried {
             Ok(sent) => self.sent(&taken.order, &sent),
             Err(failure) => {
                 taken.is_signed |= failure.is_signed;
                 if let Some(pause) = self.pause(&taken, &failure) {
                     let order = &taken.order;
-                    let tries = taken.tries + 1;
                     tracing::warn!(
-                        tenant = order.tenant.as_str(), id = %order.id, lane = lane(order), tries,
+                        tenant = order.tenant.as_str(), id = %order.id, lane = lane(order), tries = taken.tries + 1,
                         again_in_seconds = pause.as_secs(), reason = failure.reason,
                         "not sent; it is tried again"
                     );

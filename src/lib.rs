@@ -8,6 +8,7 @@
 //! - [`http`]: the route table, requests into values and values into answers.
 //! - [`tls`]: the certificate that is shown to clients, exchanged while the server runs.
 //! - [`service`]: the story of each operation: issue, check, redeem, revoke.
+//! - [`delivery`]: sends what was promised, and tries again.
 //! - [`key_admin`]: what is done with keys: look, plan, carry out; reload and rotate.
 //! - [`keystore`]: the folder of private keys.
 //! - [`revocation`]: what is spent and revoked, and the invariant of single use.
@@ -27,6 +28,7 @@ pub mod audit;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod directory;
 pub mod domain;
 pub mod fetch;

@@ -8,8 +8,8 @@ mod housekeeping;
 mod listener;
 pub mod mail;
 mod reload;
+mod sending;
 
-use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -28,7 +28,8 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{
     self, AuditSink, Config, Durability, Listen, Server, Tenant as TenantConfig, TenantLimits,
 };
-use crate::directory::{Directory, OpenError};
+use crate::delivery::Delivery;
+use crate::directory::OpenError;
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
@@ -40,13 +41,14 @@ use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Pas
 use crate::outbox::{Outbox, OutboxError};
 use crate::random::{NoRandomness, Random};
 use crate::revocation::{Forgotten, Revocations};
-use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts, Users};
+use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
 use crate::tls::{RunningTls, TlsError};
 use crate::webhook::Endpoint;
 use bearers::Kept;
 use connection::{Behind, Handshakes};
 use housekeeping::keep_house;
 use reload::Reloader;
+use sending::{Directories, sending_of, ways};
 
 pub use directories::directory_of;
 use listener::Listener;
@@ -182,11 +184,13 @@ pub async fn serve(
         return Err(ServeError::SameIssuer { issuer: issuer.into() });
     }
     let sink = audit_sink(&config.audit)?;
+    let endpoints: Vec<_> = config.webhooks.iter().cloned().map(Endpoint::new).collect();
+    let ways = ways(&config, endpoints.clone())?;
+    let sending = |tenant: &TenantConfig| sending_of(&config, tenant, &endpoints, &directories);
     let Opened { tenants, folders, first_keys } =
-        open_folders(&config, &directories, SystemClock::new().now())?;
+        open_folders(&config, &sending, SystemClock::new().now())?;
     let (revocations, clock) = revocations(&config, reading).await?;
     let outbox = outbox(&config)?;
-    let endpoints: Vec<_> = config.webhooks.iter().cloned().map(Endpoint::new).collect();
     let (callers, one_run_api_key) = callers_or_one_run(&config)?;
     let providers = first_keys_of(config.bearers.clone()).await;
     let service = ResetService::new(Parts {
@@ -194,8 +198,8 @@ pub async fn serve(
         callers,
         bearers: providers.iter().map(Kept::bearer).collect(),
         revocations,
-        outbox,
-        endpoints,
+        outbox: outbox.clone(),
+        endpoints: endpoints.clone(),
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
     })?;
@@ -205,6 +209,7 @@ pub async fn serve(
         ready => ready?,
     }
     let audit = start_audit(sink, &clock);
+    let delivery = Delivery::new(service.clone(), ways, audit.clone());
     let keys = RunningKeys::new(service, Arc::clone(&clock), audit.clone(), folders);
 
     let limits = Limits {
@@ -238,6 +243,8 @@ pub async fn serve(
     let providers = tokio::spawn(bearers::keep(providers));
     let looking = tokio::spawn(directories::keep(directories.into_values().collect()));
     started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
+    let (cease, ceasing) = watch::channel(false);
+    let delivering = tokio::spawn(delivery.run(ceasing, config.server.shutdown));
     let accepting: Vec<JoinHandle<()>> = doors
         .into_iter()
         .map(|(listener, behind)| connection::accept(listener, behind, stopping.clone()))
@@ -249,6 +256,10 @@ pub async fn serve(
     for accepting in accepting {
         let _ = accepting.await;
     }
+    // What the last requests promised is sent as well, if it can be in time.
+    let _ = cease.send(true);
+    let _ = delivering.await;
+    close_outbox(outbox).await;
     housekeeping.abort();
     reloading.abort();
     providers.abort();
@@ -266,6 +277,17 @@ async fn first_keys_of(configured: Vec<config::Bearer>) -> Vec<Kept> {
         kept
     });
     looked.await.unwrap_or_default()
+}
+
+/// It waits for the disk.
+async fn close_outbox(outbox: Outbox) {
+    let is_durable = outbox.is_durable();
+    let left = tokio::task::spawn_blocking(move || outbox.close()).await.unwrap_or_default();
+    match (left, is_durable) {
+        (0, _) => {}
+        (left, true) => tracing::info!(left, "what was not sent yet is sent after the next start"),
+        (left, false) => tracing::warn!(left, "what was not sent yet is lost: there is no journal"),
+    }
 }
 
 /// Reloads whenever somebody asks for it with a signal.
@@ -296,9 +318,6 @@ fn rates(Config { limits, tenants, .. }: &Config) -> Rates {
     }
 }
 
-/// The directories of the tenants that have one.
-type Directories = BTreeMap<TenantName, Directory>;
-
 /// Opened before anything is changed: a file that cannot be used is no reason to make a key.
 fn open_directories(config: &Config) -> Result<Directories, ServeError> {
     let opened = config.tenants.iter().filter_map(|tenant| {
@@ -306,17 +325,6 @@ fn open_directories(config: &Config) -> Result<Directories, ServeError> {
         directory_of(tenant).transpose().map(|opened| Ok((name, opened?)))
     });
     opened.collect()
-}
-
-/// How links of a tenant go to its users.
-fn sending_of(tenant: &TenantConfig, directories: &Directories) -> Sending {
-    let name = &tenant.policy.tenant;
-    let are_revealed = tenant.directory.as_ref().is_some_and(|it| it.reveal_unknown_users);
-    let directory = directories.get(name).cloned();
-    Sending {
-        users: directory.map(|directory| Users { directory, are_revealed }),
-        ..Sending::default()
-    }
 }
 
 /// Opened before anything is changed: a trail that cannot be kept is no reason to make a key.
@@ -484,12 +492,12 @@ struct Opened {
 /// shares the keys of the default one has no folder.
 fn open_folders(
     config: &Config,
-    directories: &Directories,
+    sending: &impl Fn(&TenantConfig) -> Sending,
     now: Timestamp,
 ) -> Result<Opened, ServeError> {
     let mut opened = Opened::default();
     for tenant in &config.tenants {
-        let (policy, sending) = (tenant.policy.clone(), sending_of(tenant, directories));
+        let (policy, sending) = (tenant.policy.clone(), sending(tenant));
         if tenant.shares_keys() {
             opened.tenants.push(TenantParts { policy, keys: KeysOf::Default, sending });
             continue;

@@ -25,6 +25,8 @@ const NOBODY: &str = "resetd@localhost";
 pub struct Mail {
     /// By which way.
     pub transport: MailTransport,
+    /// Whether users are told that their password was reset.
+    pub notices: bool,
 }
 
 /// The way mail leaves by.
@@ -87,7 +89,7 @@ impl Check<'_> {
                 return self.refuse("mail.transport", problem);
             }
         };
-        Ok(Mail { transport })
+        Ok(Mail { transport, notices: mail.notices })
     }
 
     fn smtp(&self, mail: &RawMail) -> Result<Smtp, ConfigError> {

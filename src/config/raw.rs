@@ -165,6 +165,7 @@ pub(super) struct RawMail {
     pub(super) templates: String,
     pub(super) default_language: String,
     pub(super) timeout_seconds: u64,
+    pub(super) notices: bool,
 }
 
 #[derive(Debug, Deserialize)]

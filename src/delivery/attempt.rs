@@ -1,5 +1,6 @@
 //! One try to send one order: find out who it is for, make it, hand it over.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,18 +36,19 @@ pub(super) struct Failure {
 }
 
 impl Failure {
-    fn new(code: &'static str, reason: impl ToString, again_after: Option<Duration>) -> Self {
+    fn new(code: &'static str, reason: &dyn fmt::Display, again_after: Option<Duration>) -> Self {
         let reason = reason.to_string();
         Self { code, reason, again_after, is_signed: false, is_of_a_user: true }
     }
 
-    fn for_good(code: &'static str, reason: impl ToString) -> Self {
+    fn for_good(code: &'static str, reason: &dyn fmt::Display) -> Self {
         Self::new(code, reason, None)
     }
 
     /// The try ended in a fault of ours.
     pub(super) fn broken_off(reason: &str) -> Self {
-        Self::new("internal", format!("the try broke off: {reason}"), Some(Duration::ZERO))
+        let reason = format!("the try broke off: {reason}");
+        Self::new("internal", &reason, Some(Duration::ZERO))
     }
 
     fn signed(self) -> Self {
@@ -74,7 +76,7 @@ impl From<MailError> for Failure {
         } else {
             ("mail_unavailable", Some(Duration::ZERO))
         };
-        Self::new(code, error, again_after)
+        Self::new(code, &error, again_after)
     }
 }
 
@@ -83,7 +85,7 @@ impl From<WebhookError> for Failure {
         let again_after = error.retry_after().unwrap_or_default();
         let again_after = (!error.is_permanent()).then_some(again_after);
         let code = if again_after.is_some() { "webhook_unavailable" } else { "webhook_refused" };
-        Self::new(code, error, again_after)
+        Self::new(code, &error, again_after)
     }
 }
 
@@ -92,7 +94,7 @@ impl Delivery {
     pub(super) async fn attempt(&self, order: &Order, is_signed: bool) -> Result<Sent, Failure> {
         let now = self.0.service.now();
         if order.until <= now {
-            return Err(Failure::for_good("expired", "its time is over"));
+            return Err(Failure::for_good("expired", &"its time is over"));
         }
         let tenant = self.0.service.tenant(&order.tenant).ok_or(Unsent::NoTenant)?;
         match &order.errand {
@@ -158,13 +160,13 @@ impl Delivery {
         about: About,
     ) -> Result<(), Failure> {
         let Ways { mailer, mails, .. } = &self.0.ways;
-        let not_configured = || Failure::for_good("not_configured", "no mail is sent any more");
+        let not_configured = || Failure::for_good("not_configured", &"no mail is sent any more");
         let (Some(mailer), Some(mail)) = (mailer, mails.get(&order.tenant)) else {
             return Err(not_configured());
         };
         let TenantMail { from, templates, product } = mail;
         let rendered = templates.render(languages, &Values { username, product, about });
-        let rendered = rendered.map_err(|error| Failure::for_good("template", error))?;
+        let rendered = rendered.map_err(|error| Failure::for_good("template", &error))?;
         let id = LetterId::parse(&order.id.to_string()).ok_or_else(not_configured)?;
         let letter = Letter { id, to, from: from.clone(), date: order.accepted, rendered };
         Ok(mailer.send(&letter).await?)
@@ -191,7 +193,7 @@ impl Delivery {
             language: prepared.languages.first().cloned(),
         };
         let body = message.to_body(&may_carry_token);
-        let body = body.map_err(|error| Failure::for_good("internal", error))?;
+        let body = body.map_err(|error| Failure::for_good("internal", &error))?;
         debug_assert!(body.len() <= MAX_BODY_BYTES);
         self.send_to(endpoint, order, Arc::new(body)).await
     }
@@ -220,5 +222,5 @@ impl Delivery {
 
 /// It was there when it was promised.
 fn gone() -> Failure {
-    Failure::for_good("not_configured", "the webhook is not configured any more")
+    Failure::for_good("not_configured", &"the webhook is not configured any more")
 }

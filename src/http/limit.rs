@@ -135,13 +135,13 @@ impl Rules {
     /// A token for a user. Whether there is such a user plays no part.
     pub(super) fn admit_user(&self, tenant: &TenantName, username: &str) -> Result<(), Problem> {
         let rate = self.of(tenant).user.as_ref();
-        rate.map_or(Ok(()), |rate| rate.admit(&(tenant, username)))
+        rate.map_or(Ok(()), |rate| rate.admit(&(tenant, mailbox(username))))
     }
 
     /// The same, without the answer telling of it.
     pub(super) fn admits_user_unseen(&self, tenant: &TenantName, username: &str) -> bool {
         let rate = self.of(tenant).user.as_ref();
-        rate.is_none_or(|rate| rate.admits(&(tenant, username)))
+        rate.is_none_or(|rate| rate.admits(&(tenant, mailbox(username))))
     }
 
     /// A revocation by whoever has a token and no key.
@@ -159,6 +159,11 @@ pub(super) async fn per_source(State(gate): State<Gate>, request: Request, next:
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Many directories take a name in any case, so all of them count as one.
+fn mailbox(username: &str) -> String {
+    username.to_lowercase()
 }
 
 /// Whoever has one address of an IPv6 network has 2^64 of them.

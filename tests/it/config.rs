@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 77] = [
+const SETTINGS: [(&str, &str); 78] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -69,6 +69,7 @@ const SETTINGS: [(&str, &str); 77] = [
     ("mail.encryption", r#""starttls""#),
     ("mail.from", r#""""#),
     ("mail.host", r#""""#),
+    ("mail.notices", "true"),
     ("mail.password_file", r#""""#),
     ("mail.port", "0"),
     ("mail.templates", r#""""#),

@@ -28,8 +28,8 @@ pub(super) struct Connector {
     host: String,
     port: u16,
     security: LdapSecurity,
-    tls: TlsConnector,
-    name: ServerName<'static>,
+    /// None where nothing protects the connection, so that nothing is wanted of the system's certificates.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
 }
 
 /// A connection. Dropping it closes it.
@@ -52,31 +52,35 @@ struct Carried {
 impl Connector {
     pub(super) fn new(source: &LdapSource) -> Result<Self, OpenError> {
         let LdapSource { host, port, security, ca_file, .. } = source;
-        let tls = TlsConnector::from(Arc::new(tls_client(ca_file.as_deref())?));
-        let name = ServerName::try_from(host.clone()).map_err(|_| OpenError {
-            setting: "url",
-            problem: format!("{host:?} is no name of a host"),
-        })?;
-        Ok(Self { host: host.clone(), port: *port, security: *security, tls, name })
+        let tls = match security {
+            LdapSecurity::None => None,
+            LdapSecurity::Tls | LdapSecurity::StartTls => {
+                let name = ServerName::try_from(host.clone()).map_err(|_| OpenError {
+                    setting: "url",
+                    problem: format!("{host:?} is no name of a host"),
+                })?;
+                let config = Arc::new(tls_client(ca_file.as_deref())?);
+                Some((TlsConnector::from(config), name))
+            }
+        };
+        Ok(Self { host: host.clone(), port: *port, security: *security, tls })
     }
 
     /// Connects and binds.
     pub(super) async fn open(&self, bind: Option<&(String, Secret)>) -> Result<Connection, Fault> {
         let failed = |error| Fault::Connection(format!("the connection failed: {error}"));
-        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
+        let mut tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(failed)?;
         tcp.set_nodelay(true).map_err(failed)?;
         let (ours, theirs) = UnixStream::pair().map_err(failed)?;
         let (left, fault) = (AtomicUsize::new(MOST_BYTES), OnceLock::new());
         let carried = Arc::new(Carried { left, fault });
         let mut carrying = JoinSet::new();
-        match self.security {
-            LdapSecurity::None => {
-                carrying.spawn(carry(tcp, ours, Arc::clone(&carried)));
-            }
-            LdapSecurity::Tls | LdapSecurity::StartTls => {
-                let tls = self.protect(tcp).await.map_err(failed)?;
-                carrying.spawn(carry(tls, ours, Arc::clone(&carried)));
-            }
+        if let Some((tls, name)) = &self.tls {
+            self.start_tls(&mut tcp).await.map_err(failed)?;
+            let stream = tls.connect(name.clone(), tcp).await.map_err(failed)?;
+            carrying.spawn(carry(stream, ours, Arc::clone(&carried)));
+        } else {
+            carrying.spawn(carry(tcp, ours, Arc::clone(&carried)));
         }
         let theirs = theirs.into_std().map_err(failed)?;
         let settings = LdapConnSettings::new().set_std_stream(StdStream::Unix(theirs));
@@ -92,18 +96,17 @@ impl Connector {
     }
 
     /// Nothing that came in the clear is kept: what follows the answer is read as TLS.
-    async fn protect(
-        &self,
-        mut tcp: TcpStream,
-    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
-        if self.security == LdapSecurity::StartTls {
-            tcp.write_all(message::START_TLS).await?;
-            let answer = message::read(&mut tcp).await?.unwrap_or_default();
-            if !message::starts_tls(&answer) {
-                return Err(io::Error::other("the server does not start TLS"));
-            }
+    async fn start_tls(&self, tcp: &mut TcpStream) -> io::Result<()> {
+        if self.security != LdapSecurity::StartTls {
+            return Ok(());
         }
-        self.tls.connect(self.name.clone(), tcp).await
+        tcp.write_all(message::START_TLS).await?;
+        let answer = message::read(tcp).await?.unwrap_or_default();
+        if message::starts_tls(&answer) {
+            Ok(())
+        } else {
+            Err(io::Error::other("the server does not start TLS"))
+        }
     }
 }
 

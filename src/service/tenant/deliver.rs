@@ -248,6 +248,11 @@ impl Tenant {
         live.map_err(|refusal| {
             Unsent::Dead(TokenError::refused(refusal, &issued.claims, now, false))
         })?;
+        // What was promised was said of the name as it was asked for.
+        if issued.claims.sub != link.username.as_str() {
+            let admitted = shared.revocations.admit(policy, &issued.claims).wait().await;
+            admitted.map_err(|error| failed(error.into()))?;
+        }
         let link = sending.link_to(link.return_url.as_deref(), &issued.token)?;
         Ok(Prepared { link, token: issued.token, claims: issued.claims, to, languages })
     }
@@ -341,6 +346,8 @@ fn completed(mut request: IssueRequest, person: Person) -> Result<IssueRequest, 
     if !person.is_enabled {
         return Err(Denied::Disabled);
     }
+    // A directory may not tell cases apart. Its own spelling is the one user that all of them mean.
+    request.username = person.username;
     if let Some(id) = person.credential_id
         && *request.credential_id.get_or_insert_with(|| id.clone()) != id
     {
