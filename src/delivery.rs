@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
 
-use crate::audit::{Action, Audit, Event, OK};
+use crate::audit::{Action, Audit, Event, MAX_REASON, OK};
 use crate::domain::identifier::masked;
 use crate::domain::mail::Sender;
 use crate::domain::order::{Channel, Errand, Order};
@@ -60,26 +60,37 @@ pub struct TenantMail {
     pub product: String,
 }
 
+/// A task that ends with whoever waits for it.
+struct EndedWithUs<T>(JoinHandle<T>);
+
+impl<T> Drop for EndedWithUs<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Delivery {
     /// Gets ready; nothing is sent yet.
     pub fn new(service: ResetService, ways: Ways, audit: Audit) -> Self {
         Self(Arc::new(Inner { service, ways, audit, random: Random::new() }))
     }
 
-    /// Sends whatever is due, until it is to stop. Then what is due by then is sent, and what is on its way
-    /// may arrive, within this time.
-    pub async fn run(self, mut stopping: watch::Receiver<bool>, patience: Duration) {
+    /// Sends whatever is due, until it is told when to be done. What is due by then is sent, and what is on
+    /// its way may arrive.
+    pub async fn run(self, mut end: watch::Receiver<Option<Instant>>) {
         let mut running = JoinSet::new();
-        loop {
+        let end = loop {
             let taken = tokio::select! {
                 taken = self.0.service.outbox().next() => taken,
-                _ = stopping.wait_for(|stop| *stop) => break,
+                end = end.wait_for(Option::is_some) => {
+                    break end.map_or_else(|_| Instant::now(), |end| end.unwrap_or_else(Instant::now));
+                }
             };
             running.spawn(self.clone().settle(taken));
             while running.try_join_next().is_some() {}
-        }
+        };
         // What is cut off here was not crossed out, so it is sent after the next start.
-        let _ = timeout(patience, self.drain(&mut running)).await;
+        let _ = timeout_at(end, self.drain(&mut running)).await;
     }
 
     async fn drain(&self, running: &mut JoinSet<()>) {
@@ -96,10 +107,10 @@ impl Delivery {
     /// Tries an order once and says what came of it. Whatever happens in there, the order is not lost.
     async fn settle(self, mut taken: Taken) {
         let (delivery, order, is_signed) = (self.clone(), taken.order.clone(), taken.is_signed);
-        let tried = tokio::spawn(async move { delivery.attempt(&order, is_signed).await });
-        let tried =
-            tried.await.unwrap_or_else(|error| Err(Failure::broken_off(&error.to_string())));
-        match tried {
+        let attempt = async move { delivery.attempt(&order, is_signed).await };
+        let mut attempt = EndedWithUs(tokio::spawn(attempt));
+        let ended = (&mut attempt.0).await.unwrap_or_else(|_| Err(Failure::broken_off()));
+        match ended {
             Ok(sent) => self.sent(&taken.order, &sent),
             Err(failure) => {
                 taken.is_signed |= failure.is_signed;
@@ -113,7 +124,7 @@ impl Delivery {
                     self.0.service.outbox().again(taken, pause);
                     return;
                 }
-                self.given_up(&taken.order, &failure);
+                self.given_up(&taken.order, &failure, taken.is_signed);
             }
         }
     }
@@ -121,10 +132,11 @@ impl Delivery {
     /// How long to wait before the next try, if there is to be one.
     fn pause(&self, taken: &Taken, failure: &Failure) -> Option<Duration> {
         let chance = self.0.random.bytes().map_or(u8::MAX, u8::from_be_bytes);
-        let wished = failure.again_after?;
+        let left = Duration::from_secs(taken.order.until.since(self.0.service.now()));
+        // Whoever wants to be left alone for longer than there is time is asked once more half-way.
+        let wished = failure.again_after?.min(left / 2);
         let pause = pause(taken.tries, chance).max(wished);
-        let next = self.0.service.now().plus(pause.as_secs());
-        (next < taken.order.until).then_some(pause)
+        (pause < left).then_some(pause)
     }
 
     fn sent(&self, order: &Order, sent: &Sent) {
@@ -139,19 +151,25 @@ impl Delivery {
         self.0.service.outbox().done(order, "sent");
     }
 
-    fn given_up(&self, order: &Order, failure: &Failure) {
+    fn given_up(&self, order: &Order, failure: &Failure, is_signed: bool) {
         let (code, reason) = (failure.code, &failure.reason);
         tracing::warn!(
             tenant = order.tenant.as_str(), id = %order.id, lane = lane(order), code, reason,
             "not sent, and not tried again"
         );
-        self.record(order, code, Some(reason.clone()));
+        self.record(order, code, Some(reason.chars().take(MAX_REASON).collect()));
         if let (Some(token), Some(channel)) = (failed_token(order), channel(order))
-            && failure.is_of_a_user
+            && (failure.is_of_a_user || is_signed || !self.hides_users(order))
         {
             self.announce(order, What::DeliveryFailed { token, channel, reason: reason.clone() });
         }
         self.0.service.outbox().done(order, code);
+    }
+
+    /// Whether it may be that there is no such user.
+    fn hides_users(&self, order: &Order) -> bool {
+        let tenant = self.0.service.tenant(&order.tenant);
+        tenant.is_none_or(|tenant| tenant.sending().users.is_some())
     }
 
     fn announce(&self, order: &Order, what: What) {

@@ -17,6 +17,7 @@ mod problem;
 mod redemptions;
 mod reload;
 mod source;
+mod undisturbed;
 mod well_known;
 
 pub use limit::{Gate, Rates, TenantRates};

@@ -143,13 +143,27 @@ impl Outbox {
         if self.0.shared.queue().reserve() { Ok(Room(self)) } else { Err(NotTaken::Full) }
     }
 
+    /// Finds out whether anything can be written down, where that failed before.
+    ///
+    /// # Errors
+    /// [`NotTaken::Unwritten`].
+    pub async fn require_paper(&self) -> Result<(), NotTaken> {
+        if !self.is_failing() {
+            return Ok(());
+        }
+        let (done, mended) = oneshot::channel();
+        if let Paper::Log { jobs, .. } = &*self.log() {
+            let _ = jobs.send(Job::Mend(done));
+        }
+        mended.await.unwrap_or(Err(NotTaken::Unwritten))
+    }
+
     /// Takes an order that nobody waits for. It is written down soon; what finds no room is counted.
     pub fn offer(&self, order: Order) {
-        match self.reserve() {
-            Ok(room) => room.take(order, None),
-            Err(_) => {
-                self.0.shared.lost.fetch_add(1, Ordering::Relaxed);
-            }
+        if self.0.shared.queue().reserve_beside(&order.lane()) {
+            self.hand_over(order, None);
+        } else {
+            self.0.shared.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -235,13 +249,13 @@ impl Outbox {
     }
 
     /// Whoever waits for it may go away: then it is taken all the same.
-    fn hand_over(&self, order: Order, done: Option<oneshot::Sender<Result<(), NotTaken>>>) {
+    fn hand_over(&self, order: Order, promise: Option<Promise>) {
         match &*self.log() {
             Paper::Log { jobs, .. } => {
-                let _ = jobs.send(Job::Add { order: Box::new(order), done });
+                let _ = jobs.send(Job::Add { order: Box::new(order), promise });
             }
-            Paper::None => self.0.shared.tell(order, done, Ok(())),
-            Paper::Closed => self.0.shared.tell(order, done, Err(NotTaken::Unwritten)),
+            Paper::None => self.0.shared.tell(order, promise, Ok(())),
+            Paper::Closed => self.0.shared.tell(order, promise, Err(NotTaken::Unwritten)),
         }
     }
 
@@ -257,25 +271,34 @@ impl fmt::Debug for Outbox {
     }
 }
 
+/// Somebody waits until an order is written down.
+#[derive(Debug)]
+struct Promise {
+    /// When it is to be sent.
+    after: Duration,
+    done: oneshot::Sender<Result<(), NotTaken>>,
+}
+
 /// Room for one order.
 #[derive(Debug)]
 pub struct Room<'o>(&'o Outbox);
 
 impl Room<'_> {
-    /// Takes the order. When this returns, it will be sent, whatever happens to the process.
+    /// Takes the order, to be sent after a while. When this returns, it will be sent, whatever happens to the
+    /// process.
     ///
     /// # Errors
     /// [`NotTaken::Unwritten`].
-    pub async fn accept(self, order: Order) -> Result<(), NotTaken> {
+    pub async fn accept(self, order: Order, after: Duration) -> Result<(), NotTaken> {
         let (done, written) = oneshot::channel();
-        self.take(order, Some(done));
+        self.take(order, Some(Promise { after, done }));
         written.await.unwrap_or(Err(NotTaken::Unwritten))
     }
 
-    fn take(self, order: Order, done: Option<oneshot::Sender<Result<(), NotTaken>>>) {
+    fn take(self, order: Order, promise: Option<Promise>) {
         let outbox = self.0;
         mem::forget(self);
-        outbox.hand_over(order, done);
+        outbox.hand_over(order, promise);
     }
 }
 
@@ -300,23 +323,19 @@ impl Shared {
     }
 
     /// An order for which room was reserved is written, or is not.
-    fn tell(
-        &self,
-        order: Order,
-        done: Option<oneshot::Sender<Result<(), NotTaken>>>,
-        result: Result<(), NotTaken>,
-    ) {
+    fn tell(&self, order: Order, promise: Option<Promise>, result: Result<(), NotTaken>) {
         if result.is_ok() {
-            self.queue().push(order, Instant::now());
+            let after = promise.as_ref().map_or(Duration::ZERO, |promise| promise.after);
+            self.queue().push(order, Instant::now() + after);
             self.changed.notify_one();
         } else {
             self.queue().give_back();
             // Whoever waits is told; of the others, somebody has to know.
-            if done.is_none() {
+            if promise.is_none() {
                 self.lost.fetch_add(1, Ordering::Relaxed);
             }
         }
-        if let Some(done) = done {
+        if let Some(Promise { done, .. }) = promise {
             let _ = done.send(result);
         }
     }
@@ -334,7 +353,7 @@ mod tests {
     use crate::domain::policy::TenantName;
 
     async fn accept(outbox: &Outbox, order: Order) -> Result<(), NotTaken> {
-        outbox.reserve()?.accept(order).await
+        outbox.reserve()?.accept(order, Duration::ZERO).await
     }
 
     fn order(n: u8) -> Order {
@@ -409,9 +428,9 @@ mod tests {
         let outbox = Outbox::in_memory(2);
         accept(&outbox, order(1)).await.unwrap();
         outbox.offer(order(2));
-        assert_eq!(accept(&outbox, order(3)).await, Err(NotTaken::Full));
-        outbox.offer(order(4));
-        assert_eq!(outbox.lost(), 1);
+        assert_eq!(outbox.lost(), 1, "half of the room is not for offers");
+        accept(&outbox, order(3)).await.unwrap();
+        assert_eq!(accept(&outbox, order(4)).await, Err(NotTaken::Full));
         outbox.done(&outbox.next().await.order, "sent");
         accept(&outbox, order(5)).await.unwrap();
         assert_eq!(outbox.close(), 2);

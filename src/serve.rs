@@ -21,6 +21,7 @@ use axum::{Extension, Router};
 use resetd_verify::{KeyId, Timestamp};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use crate::audit::{Audit, AuditError, Rotation, Sink, Trail};
@@ -243,8 +244,8 @@ pub async fn serve(
     let providers = tokio::spawn(bearers::keep(providers));
     let looking = tokio::spawn(directories::keep(directories.into_values().collect()));
     started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
-    let (cease, ceasing) = watch::channel(false);
-    let delivering = tokio::spawn(delivery.run(ceasing, config.server.shutdown));
+    let (cease, ceasing) = watch::channel(None);
+    let delivering = tokio::spawn(delivery.run(ceasing));
     let accepting: Vec<JoinHandle<()>> = doors
         .into_iter()
         .map(|(listener, behind)| connection::accept(listener, behind, stopping.clone()))
@@ -252,12 +253,13 @@ pub async fn serve(
         .collect();
     shutdown.await;
     tracing::info!("stopping: requests under way are answered first");
+    let end = Instant::now() + config.server.shutdown;
     let _ = stop.send(true);
     for accepting in accepting {
         let _ = accepting.await;
     }
     // What the last requests promised is sent as well, if it can be in time.
-    let _ = cease.send(true);
+    let _ = cease.send(Some(end));
     let _ = delivering.await;
     close_outbox(outbox).await;
     housekeeping.abort();

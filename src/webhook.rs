@@ -91,11 +91,6 @@ impl SendError {
         };
         *retry_after
     }
-
-    /// Whether the receiver has more to do than it can, so that all messages to it should come slower.
-    pub fn is_overload(&self) -> bool {
-        matches!(self, Self::Refused { status: 429 | 502 | 503 | 504, .. })
-    }
 }
 
 impl Endpoint {
@@ -237,7 +232,6 @@ mod tests {
             let error = answered(status, None).unwrap_err();
             assert_eq!(error, SendError::Refused { status, retry_after: None });
             assert!(!error.is_permanent());
-            assert_eq!(error.is_overload(), [429, 502, 503, 504].contains(&status), "{status}");
         }
         assert!(answered(410, Some("60")).unwrap_err().is_permanent());
     }

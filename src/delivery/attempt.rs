@@ -45,10 +45,9 @@ impl Failure {
         Self::new(code, reason, None)
     }
 
-    /// The try ended in a fault of ours.
-    pub(super) fn broken_off(reason: &str) -> Self {
-        let reason = format!("the try broke off: {reason}");
-        Self::new("internal", &reason, Some(Duration::ZERO))
+    /// The try ended in a fault of ours. What a panic says may be anything, also a link.
+    pub(super) fn broken_off() -> Self {
+        Self::new("internal", &"the try broke off by a fault of this service", Some(Duration::ZERO))
     }
 
     fn signed(self) -> Self {
@@ -120,23 +119,19 @@ impl Delivery {
             tenant.announce_issued(&prepared.claims, &link.caller);
         }
         let sent = match link.channel {
-            Channel::Email => self.mail_link(order, link, &prepared).await,
+            Channel::Email => self.mail_link(order, &prepared).await,
             Channel::Webhook => self.hand_over_link(order, link, &prepared).await,
         };
         sent.map_err(Failure::signed)?;
         Ok(Sent { token: facts(&prepared.claims) })
     }
 
-    async fn mail_link(
-        &self,
-        order: &Order,
-        link: &Link,
-        prepared: &Prepared,
-    ) -> Result<(), Failure> {
+    async fn mail_link(&self, order: &Order, prepared: &Prepared) -> Result<(), Failure> {
         let to = prepared.to.clone().ok_or(Unsent::NoAddress)?;
         let (expires, now) = (prepared.claims.exp, self.0.service.now());
         let about = About::Reset { link: prepared.link.clone(), expires, now };
-        self.mail(order, &link.username, to, &prepared.languages, about).await
+        let username = Username::parse(&prepared.claims.sub).ok_or_else(Failure::broken_off)?;
+        self.mail(order, &username, to, &prepared.languages, about).await
     }
 
     async fn send_notice(
@@ -211,7 +206,7 @@ impl Delivery {
             tokio::task::spawn_blocking(move || endpoint.send(&id, now, (*body).as_ref())).await;
         match sent {
             Ok(sent) => Ok(sent?),
-            Err(error) => Err(Failure::broken_off(&error.to_string())),
+            Err(_) => Err(Failure::broken_off()),
         }
     }
 

@@ -110,8 +110,8 @@ impl fmt::Display for Channel {
 /// What waits for one another: a service that hangs holds up what is for itself, and nothing else.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Lane {
-    /// Mails.
-    Mail,
+    /// Mails of this tenant, whose directory may hang.
+    Mail(TenantName),
     /// Links for the service of this tenant that sends them.
     Links(TenantName),
     /// Events for this endpoint.
@@ -122,7 +122,7 @@ impl Lane {
     /// What kind of things it holds, in one word.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Mail => "mail",
+            Self::Mail(_) => "mail",
             Self::Links(_) => "links",
             Self::Events(_) => "events",
         }
@@ -136,7 +136,7 @@ impl Order {
             Errand::Link(link) if link.channel == Channel::Webhook => {
                 Lane::Links(self.tenant.clone())
             }
-            Errand::Link(_) | Errand::Notice { .. } => Lane::Mail,
+            Errand::Link(_) | Errand::Notice { .. } => Lane::Mail(self.tenant.clone()),
             Errand::Event { endpoint, .. } => Lane::Events(endpoint.clone()),
         }
     }
@@ -357,7 +357,8 @@ mod tests {
         let lane = |errand| order(errand).lane();
         assert_eq!(lane(Errand::Link(Box::new(link()))), lane(Errand::Notice { username }));
         let lanes = [
-            Lane::Mail,
+            Lane::Mail(TenantName::default()),
+            Lane::Mail(TenantName::parse("acme").unwrap()),
             lane(Errand::Link(Box::new(to_webhook))),
             lane(event("crm")),
             lane(event("siem")),

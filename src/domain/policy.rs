@@ -84,6 +84,8 @@ pub enum Expiry {
     In(u64),
     /// Until then.
     At(Timestamp),
+    /// Until then, as was decided at an earlier time; never longer than is allowed now.
+    Decided(Timestamp),
 }
 
 /// Why a request is not within the policy.
@@ -121,6 +123,7 @@ impl Policy {
                 return Err(PolicyError::ExpiryInPast { expiry, now });
             }
             Expiry::At(expiry) => expiry.since(now),
+            Expiry::Decided(expiry) => return Ok(expiry.min(now.plus(self.lifetime.max))),
         };
         Ok(now.plus(seconds.clamp(self.lifetime.min, self.lifetime.max)))
     }

@@ -40,6 +40,10 @@ pub(super) async fn issue(
     let request = read_issue_request(&body)?;
     let user = Extension(AboutUser::new(request.username.as_str()));
     let tenant = &by.tenant.policy().tenant;
+    // What nobody gets is not counted: what is left would tell how often others asked.
+    if by.tenant.sending().hides_users() {
+        return Ok((user, Problem::from(Error::DeliveryOnly)).into_response());
+    }
     // An answer that is given again is no other link.
     let admitted = match attempt.filter(|attempt| by.tenant.is_repeat(*attempt)) {
         Some(_) => Ok(()),

@@ -13,6 +13,7 @@ use super::idempotency::IdempotencyKey;
 use super::limit::Gate;
 use super::observe::AboutToken;
 use super::problem::Problem;
+use super::undisturbed::undisturbed;
 use crate::domain::email::EmailAddress;
 use crate::domain::language::Language;
 use crate::domain::order::Channel;
@@ -32,6 +33,9 @@ pub(super) async fn deliver(
     let username = request.issue.username.as_str();
     let user = Extension(AboutUser::new(username));
     let tenant = &by.tenant.policy().tenant;
+    if let Err(error) = by.tenant.require_sendable(&request) {
+        return Ok((user, Problem::from(error)).into_response());
+    }
     let is_repeat = attempt.is_some_and(|attempt| by.tenant.is_repeat(attempt));
     // Where nobody may learn who is a user, a flood of requests for one looks like the first of them.
     let admitted = if is_repeat {
@@ -43,8 +47,10 @@ pub(super) async fn deliver(
     };
     let promised = match admitted {
         Ok(is_throttled) => {
-            let promised = by.tenant.deliver(&by.caller, &request, attempt, is_throttled).await;
-            promised.map_err(Problem::from)
+            let (CalledBy { caller, tenant }, request) = (by.clone(), request.clone());
+            let deliver =
+                async move { tenant.deliver(&caller, &request, attempt, is_throttled).await };
+            undisturbed(deliver).await?.map_err(Problem::from)
         }
         Err(problem) => Err(problem),
     };

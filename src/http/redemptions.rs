@@ -16,6 +16,7 @@ use super::caller::CalledBy;
 use super::idempotency::IdempotencyKey;
 use super::observe::AboutToken;
 use super::problem::Problem;
+use super::undisturbed::undisturbed;
 use crate::domain::policy::MAX_HOLD;
 use crate::domain::time::to_rfc3339;
 use crate::service::{Error, Phase, RedeemRequest, Redemption, RedemptionId, Tenant};
@@ -28,11 +29,13 @@ pub(super) async fn redeem(
 ) -> Result<Response, Problem> {
     let attempt = key.attempt(&by, &body);
     let request = read_request(&body)?;
-    let redeemed = by.tenant.redeem(&by.caller, &request, attempt).await;
-    let answer = redeemed
+    let asked = request.hold.map(|_| Extension(AskedToHold));
+    let CalledBy { caller, tenant } = by.clone();
+    let redeem = async move { tenant.redeem(&caller, &request, attempt).await };
+    let answer = undisturbed(redeem)
+        .await?
         .map_err(|error| Problem::from(error).on_redeeming())
         .map(|it| (StatusCode::CREATED, about(&it.claims), Json(Resource::new(&by.tenant, it))));
-    let asked = request.hold.map(|_| Extension(AskedToHold));
     Ok((asked, answer).into_response())
 }
 
@@ -42,7 +45,8 @@ pub(super) async fn commit(
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
     let id = read_id(id)?;
-    let committed = by.tenant.commit(&by.caller, &id).await;
+    let CalledBy { caller, tenant } = by;
+    let committed = undisturbed(async move { tenant.commit(&caller, &id).await }).await?;
     let at = committed.map_err(|error| Problem::from(error).on_redeeming())?;
     Ok(ended(&id, "redeemed", Some(to_rfc3339(at))))
 }

@@ -16,19 +16,24 @@ use std::sync::mpsc::Receiver;
 use resetd_verify::TokenId;
 use tokio::sync::oneshot;
 
-use super::{NotTaken, Shared};
+use super::{NotTaken, Promise, Shared};
 use crate::domain::order::Order;
 
 /// The most jobs that are synced together.
 const MAX_BATCH: usize = 1024;
 /// A file that has this many bytes is written anew when most of them are crossed out.
-const COMPACT_BYTES: u64 = 1024 * 1024;
+const COMPACT_BYTES: u64 = 256 * 1024;
 
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    Add { order: Box<Order>, done: Option<oneshot::Sender<Result<(), NotTaken>>> },
+    Add {
+        order: Box<Order>,
+        promise: Option<Promise>,
+    },
     CrossOut(TokenId),
+    /// To find out whether the file can be written again.
+    Mend(oneshot::Sender<Result<(), NotTaken>>),
 }
 
 /// The file and what is promised in it.
@@ -54,6 +59,7 @@ impl Log {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
+        let mut is_damaged = false;
         let mut orders: Vec<Option<Order>> = Vec::new();
         let mut places: BTreeMap<[u8; 16], usize> = BTreeMap::new();
         for (number, line) in (1..).zip(text.split_inclusive(|byte| *byte == b'\n')) {
@@ -68,14 +74,23 @@ impl Log {
                     }
                 }
                 // Nobody was told of a line that was torn. Any other one is a promise that is broken.
-                None if line.ends_with(b"\n") => tracing::error!(
-                    file = %path.display(), line = number,
-                    "a line of the outbox is damaged: what stood there is not sent"
-                ),
+                None if line.ends_with(b"\n") => {
+                    is_damaged = true;
+                    tracing::error!(
+                        file = %path.display(), line = number,
+                        "a line of the outbox is damaged: what stood there is not sent"
+                    );
+                }
                 None => tracing::warn!(
                     file = %path.display(), "the last line of the outbox was torn and is cut off"
                 ),
             }
+        }
+        if is_damaged {
+            // Perhaps somebody can read what we cannot.
+            let kept = path.with_extension("damaged");
+            fs::copy(path, &kept)?;
+            tracing::error!(file = %kept.display(), "the outbox is kept there as it was found");
         }
         let orders: Vec<Order> = orders.into_iter().flatten().collect();
         let lines = orders.iter().filter_map(|order| Some((*order.id.bytes(), add_line(order)?)));
@@ -94,13 +109,23 @@ impl Log {
     /// Makes these lines durable.
     fn append(&mut self, lines: &str, must_last: bool) -> io::Result<()> {
         if self.is_doubtful || self.is_mostly_crossed_out() {
-            (self.file, self.bytes) = write_anew(&self.path, self.live.values())?;
-            self.is_doubtful = false;
-            return Ok(());
+            return self.renew();
         }
-        self.bytes += lines.len() as u64;
+        // Where nothing is promised, nothing has to be kept: neither names nor addresses.
+        if self.live.is_empty() {
+            self.bytes = 0;
+            return self.file.set_len(0);
+        }
         self.file.write_all(lines.as_bytes())?;
+        self.bytes += lines.len() as u64;
         if must_last { self.file.sync_data() } else { Ok(()) }
+    }
+
+    /// Writes what is promised, and nothing else.
+    fn renew(&mut self) -> io::Result<()> {
+        (self.file, self.bytes) = write_anew(&self.path, self.live.values())?;
+        self.is_doubtful = false;
+        Ok(())
     }
 
     fn is_mostly_crossed_out(&self) -> bool {
@@ -126,7 +151,8 @@ impl Log {
 fn write_anew<'l>(path: &Path, lines: impl Iterator<Item = &'l String>) -> io::Result<(File, u64)> {
     let unfinished = path.with_extension("new");
     let mut options = OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    let _ = fs::remove_file(&unfinished);
+    let mut file = options.append(true).create_new(true).mode(0o600).open(&unfinished)?;
     let text: String = lines.map(String::as_str).collect();
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
@@ -188,34 +214,43 @@ impl Writer {
             let more = jobs.try_iter().take(MAX_BATCH - 1);
             self.work(std::iter::once(first).chain(more).collect());
         }
+        // Nothing is left behind of what was sent, or refused.
+        if let Err(error) = self.log.renew() {
+            tracing::warn!(%error, "the outbox cannot be written anew");
+        }
     }
 
     fn work(&mut self, jobs: Vec<Job>) {
-        let (mut lines, mut added) = (String::new(), Vec::new());
+        let (mut lines, mut added, mut mending) = (String::new(), Vec::new(), Vec::new());
         for job in jobs {
             match job {
-                Job::Add { order, done } => {
+                Job::Add { order, promise } => {
                     let line = add_line(&order).unwrap_or_default();
                     lines.push_str(&line);
                     self.log.insert(order.id, line);
-                    added.push((order, done));
+                    added.push((order, promise));
                 }
                 Job::CrossOut(id) => {
                     lines.push_str(&with_checksum(&format!("{CROSS_OUT}{id}")));
                     self.log.remove(id);
                 }
+                Job::Mend(done) => mending.push(done),
             }
         }
         let result = self.write(&lines, !added.is_empty());
-        for (order, done) in added {
+        for (order, promise) in added {
             if result.is_err() {
                 self.log.remove(order.id);
             }
-            self.shared.tell(*order, done, result);
+            self.shared.tell(*order, promise, result);
+        }
+        for done in mending {
+            let _ = done.send(result);
         }
     }
 
     fn write(&mut self, lines: &str, must_last: bool) -> Result<(), NotTaken> {
+        let good = self.log.bytes;
         let written = self.log.append(lines, must_last);
         let was_failing = self.shared.is_failing.swap(written.is_err(), Ordering::Relaxed);
         match written {
@@ -226,6 +261,8 @@ impl Writer {
             Ok(()) => Ok(()),
             Err(error) => {
                 self.log.is_doubtful = true;
+                // Nobody was told of these lines, and the process may end before the file is written anew.
+                let _ = self.log.file.set_len(good);
                 if !was_failing {
                     tracing::error!(
                         %error,
@@ -240,7 +277,10 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use resetd_verify::Timestamp;
+    use tokio::sync::oneshot;
 
     use super::*;
     use crate::domain::order::Errand;
@@ -259,7 +299,8 @@ mod tests {
     fn add(writer: &mut Writer, n: u8) -> Result<(), NotTaken> {
         let (done, mut told) = oneshot::channel();
         assert!(writer.shared.queue().reserve());
-        writer.work(vec![Job::Add { order: Box::new(order(n)), done: Some(done) }]);
+        let promise = Some(Promise { after: Duration::ZERO, done });
+        writer.work(vec![Job::Add { order: Box::new(order(n)), promise }]);
         told.try_recv().unwrap()
     }
 

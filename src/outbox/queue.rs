@@ -46,6 +46,12 @@ pub(super) enum Next {
     Nothing,
 }
 
+impl LaneQueue {
+    fn count(&self) -> usize {
+        self.waiting.len() + self.running
+    }
+}
+
 impl Queue {
     pub(super) fn new(capacity: usize) -> Self {
         let (lanes, outcomes) = (BTreeMap::new(), BTreeMap::new());
@@ -57,6 +63,14 @@ impl Queue {
         let has_room = self.count < self.capacity;
         self.count += usize::from(has_room);
         has_room
+    }
+
+    /// The same for what nobody waits for. It never takes the room of links: half of all is theirs, and a
+    /// service that is away takes a quarter at most.
+    pub(super) fn reserve_beside(&mut self, lane: &Lane) -> bool {
+        let of_lane = self.lanes.get(lane).map_or(0, LaneQueue::count);
+        let has_room = self.count < self.capacity / 2 && of_lane < self.capacity / 4;
+        has_room && self.reserve()
     }
 
     /// Gives reserved room back.
@@ -125,7 +139,7 @@ impl Queue {
     pub(super) fn waiting(&self) -> Vec<Waiting> {
         let lanes = self.lanes.iter().map(|(name, lane)| Waiting {
             lane: name.clone(),
-            count: (lane.waiting.len() + lane.running) as u64,
+            count: lane.count() as u64,
             oldest: lane.accepted.first().map(|(accepted, _)| *accepted),
         });
         lanes.collect()
@@ -199,6 +213,25 @@ mod tests {
         assert!(taken.iter().any(|taken| taken.order.lane() == Lane::Events("well".into())));
         queue.done(&taken[0].order, "sent");
         assert!(due(&mut queue, now).is_some());
+    }
+
+    #[test]
+    fn news_of_one_service_take_a_quarter_and_all_news_leave_half_to_links() {
+        let (mut queue, now) = (Queue::new(8), Instant::now());
+        let mut offer = |n: u8, endpoint: &str| {
+            let order = order(n, endpoint);
+            let has_room = queue.reserve_beside(&order.lane());
+            if has_room {
+                queue.push(order, now);
+            }
+            has_room
+        };
+        let taken: Vec<_> = (0..4).map(|n| offer(n, "away")).collect();
+        assert_eq!(taken, [true, true, false, false]);
+        let taken: Vec<_> = (4..8).map(|n| offer(n, "well")).collect();
+        assert_eq!(taken, [true, true, false, false]);
+        assert!(!offer(8, "third"));
+        assert_eq!((0..5).filter(|_| queue.reserve()).count(), 4);
     }
 
     #[test]

@@ -301,6 +301,9 @@ impl Tenant {
             Revocation::User(username, before) => {
                 let through = last_second(*before, now)?;
                 revocations.revoke_user(policy, username.as_str(), through, now).wait().await?;
+                if let Some(same) = self.other_spelling(username).await {
+                    revocations.revoke_user(policy, same.as_str(), through, now).wait().await?;
+                }
                 let (username, before) = (username.clone(), through.plus(1));
                 self.announce_revoked(Revoked::User { username, before }, caller);
                 Ok(Applied { token_id: None, before: Some(before) })

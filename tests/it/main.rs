@@ -14,6 +14,7 @@ mod connection;
 mod deliver;
 mod directory;
 mod docs;
+mod enumeration;
 mod hold;
 mod http;
 mod interop;

@@ -3,6 +3,7 @@
 //! the time whether there is such a user.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use resetd_verify::{Claims, Timestamp, TokenId};
 
@@ -20,6 +21,10 @@ use crate::journal::Attempt;
 use crate::service::Shared;
 use crate::service::answers::{Asked, Given};
 use crate::service::error::{Error, NotSendable, TokenError};
+
+/// A promise of which nobody may learn what came of it is left alone for so long, and by chance for longer.
+const LEAST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_CHANCE: Duration = Duration::from_secs(1);
 
 /// How links of a tenant go to its users. By default, not at all.
 #[derive(Clone, Debug, Default)]
@@ -163,7 +168,7 @@ impl Tenant {
         attempt: Option<Attempt>,
         is_throttled: bool,
     ) -> Result<Promised, Error> {
-        self.0.sending.require(request.channel, request.return_url.as_deref())?;
+        self.require_sendable(request)?;
         let Some(attempt) = attempt else {
             return self.promise(caller, request, is_throttled).await;
         };
@@ -179,6 +184,14 @@ impl Tenant {
         }
     }
 
+    /// Whether such a link can be promised at all.
+    ///
+    /// # Errors
+    /// [`Error::NotSendable`].
+    pub fn require_sendable(&self, request: &DeliveryRequest) -> Result<(), Error> {
+        Ok(self.0.sending.require(request.channel, request.return_url.as_deref())?)
+    }
+
     async fn promise(
         &self,
         caller: &str,
@@ -190,6 +203,8 @@ impl Tenant {
         let now = self.now();
         self.require_room(now).await?;
         let room = outbox.reserve()?;
+        // Older links are revoked next, so not where nothing can be written down.
+        outbox.require_paper().await?;
         let claims = issue::claims(&request.issue, policy, now, random.token_id()?)?;
         let promised = Promised { id: claims.jti, exp: claims.exp };
         let order = Order {
@@ -199,16 +214,29 @@ impl Tenant {
             until: promised.exp,
             errand: Errand::Link(Box::new(link(caller, request, is_throttled))),
         };
-        // What is not sent must not kill what was; it takes as long all the same.
-        let admitted = if is_throttled {
-            revocations.settled(now)
-        } else {
-            revocations.admit(policy, &claims)
-        };
-        admitted.wait().await?;
+        // What is not sent must not kill what was. So it is said of nobody, which takes as long.
+        let claims = if is_throttled { of_nobody(claims, random.bytes()?) } else { claims };
+        revocations.admit(policy, &claims).wait().await?;
         // Not sooner: whoever sends it looks whether its token is live.
-        room.accept(order).await?;
+        room.accept(order, self.hiding_pause()?).await?;
         Ok(promised)
+    }
+
+    fn require_live(&self, claims: &Claims) -> Result<(), Unsent> {
+        let Inner { policy, shared, .. } = &*self.0;
+        let now = self.now();
+        let live = shared.revocations.check(&policy.tenant, claims, now);
+        live.map_err(|refusal| Unsent::Dead(TokenError::refused(refusal, claims, now, false)))
+    }
+
+    /// How long to leave a promise alone. To find out who the user is takes the machine's time, and by that
+    /// an answer that is still on its way would tell.
+    fn hiding_pause(&self) -> Result<Duration, Error> {
+        if !self.0.sending.hides_users() {
+            return Ok(Duration::ZERO);
+        }
+        let chance = u16::from_be_bytes(self.0.shared.random.bytes()?);
+        Ok(LEAST_PAUSE + LONGEST_CHANCE * u32::from(chance) / u32::from(u16::MAX))
     }
 
     /// Makes the link of an order. A second time, it is another signature of the same token.
@@ -244,14 +272,21 @@ impl Tenant {
         if issued.claims.exp <= now {
             return Err(Unsent::Dead(TokenError::Expired { exp: issued.claims.exp }));
         }
-        let live = shared.revocations.check(&policy.tenant, &issued.claims, now);
-        live.map_err(|refusal| {
-            Unsent::Dead(TokenError::refused(refusal, &issued.claims, now, false))
-        })?;
-        // What was promised was said of the name as it was asked for.
+        self.require_live(&issued.claims)?;
+        // What was promised, and what was revoked meanwhile, was said of the name as it was asked for. Of the
+        // name as the directory has it older tokens are replaced now; never this one made good again.
         if issued.claims.sub != link.username.as_str() {
-            let admitted = shared.revocations.admit(policy, &issued.claims).wait().await;
-            admitted.map_err(|error| failed(error.into()))?;
+            self.require_live(&Claims {
+                sub: link.username.as_str().into(),
+                ..issued.claims.clone()
+            })?;
+            if policy.supersede {
+                let (sub, before) = (issued.claims.sub.as_str(), order.accepted.minus(1));
+                let replaced =
+                    shared.revocations.revoke_user(policy, sub, before, now).wait().await;
+                replaced.map_err(|error| failed(error.into()))?;
+            }
+            self.require_live(&issued.claims)?;
         }
         let link = sending.link_to(link.return_url.as_deref(), &issued.token)?;
         Ok(Prepared { link, token: issued.token, claims: issued.claims, to, languages })
@@ -304,6 +339,20 @@ impl Sending {
 }
 
 impl Tenant {
+    /// A user's name as the directory spells it, where that is another: their tokens have it. A revocation
+    /// does not wait for a directory that is away.
+    pub(super) async fn other_spelling(&self, username: &Username) -> Option<Username> {
+        let users = self.0.sending.users.as_ref()?;
+        match users.directory.find(username).await {
+            Ok(person) => person.map(|person| person.username).filter(|name| name != username),
+            Err(error) => {
+                let tenant = self.0.policy.tenant.as_str();
+                tracing::warn!(tenant, %error, "only this spelling of a name is revoked");
+                None
+            }
+        }
+    }
+
     /// What a caller asks a token for, as the directory has the user, if there is a directory. Only a caller
     /// that may learn who is a user gets a token itself.
     pub(super) async fn known_user<'r>(
@@ -361,13 +410,18 @@ fn completed(mut request: IssueRequest, person: Person) -> Result<IssueRequest, 
     Ok(request)
 }
 
+/// The same claims for a user that there is not: no username has a control character.
+fn of_nobody(claims: Claims, chance: [u8; 16]) -> Claims {
+    Claims { sub: format!("\0{}", TokenId::from_bytes(chance)), ..claims }
+}
+
 fn request_of(order: &Order, link: &Link) -> IssueRequest {
     IssueRequest {
         username: link.username.clone(),
         credential_id: link.credential_id.clone(),
         credential_version: link.credential_version.clone(),
         user_id: link.user_id.clone(),
-        expiry: Expiry::At(order.until),
+        expiry: Expiry::Decided(order.until),
     }
 }
 

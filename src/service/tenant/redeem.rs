@@ -76,6 +76,9 @@ impl Tenant {
             Some(Earlier::Done(at)) => {
                 let claims = self.verify(request.token.expose(), at)?;
                 let phase = phase(&claims, nonce, at);
+                if let Phase::Held(id) = &phase {
+                    shared.held.insert(*id, &claims);
+                }
                 if let Phase::Redeemed(at) = phase {
                     revocations.supersede_again(policy, &claims, at, now).wait().await?;
                 }
@@ -145,7 +148,10 @@ impl Tenant {
         loop {
             let undone = revocations.undone();
             match revocations.cancel(policy, caller, id, now) {
-                Ok(written) => return Ok(written.wait().await?),
+                Ok(written) => {
+                    shared.held.take(id);
+                    return Ok(written.wait().await?);
+                }
                 Err(NotHeld::Unknown) => return Err(Error::RedemptionUnknown),
                 Err(NotHeld::Ending) => return Err(Error::RedemptionRunning { jti }),
                 Err(NotHeld::Committed { at, .. }) => {

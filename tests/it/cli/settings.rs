@@ -94,8 +94,7 @@ fn a_new_key_is_shown_once_above_its_lines() {
 #[test]
 fn a_caller_that_could_not_be_let_in_is_not_made() {
     let folder = tempfile::tempdir().unwrap();
-    let scopes =
-        "wanted some of issue, deliver, check, redeem, revoke, keys:read, keys:write, metrics, config";
+    let scopes = "wanted some of issue, deliver, check, redeem, revoke, keys:read, keys:write, metrics, config";
     let name = "wanted a name of 1 to 64 characters A-Z a-z 0-9 . _ -";
     for (arguments, wanted) in [
         (["a b", "issue", "default"], format!("--name: {name}, found \"a b\"")),
