@@ -64,7 +64,7 @@ actions! {
     Issue "issue" "a token was asked for";
     Deliver "deliver" "a link was asked to be sent";
     Delivered "delivered" "a link or a notice was sent, or is given up: `outcome` says why";
-    Check "check" "a token was presented to learn whether it is live";
+    Check "check" "a token was presented to learn whether it is live; without `caller`, by whoever holds the token";
     Redeem "redeem" "a token was presented to be spent";
     Hold "hold" "a token was presented to be set aside";
     Commit "commit" "a token that was set aside was to be spent";

@@ -9,6 +9,7 @@ mod keys;
 mod layers;
 mod listen;
 mod mail;
+mod page;
 mod raw;
 mod tenants;
 mod tls;
@@ -38,6 +39,7 @@ pub use layers::{
 };
 pub use listen::Listen;
 pub use mail::{Link, Mail, MailTransport, Smtp, TenantMail};
+pub use page::Page;
 pub use tenants::{Tenant, TenantKeys, TenantLimits};
 pub use tls::Tls;
 

@@ -13,6 +13,7 @@ mod idempotency;
 mod limit;
 mod metrics;
 mod observe;
+mod page;
 mod problem;
 mod redemptions;
 mod reload;
@@ -22,6 +23,7 @@ mod well_known;
 
 pub use limit::{Gate, Rates, TenantRates};
 pub use observe::{ON_EVERY_ANSWER, only_over_tls};
+pub use page::{Page, PageError, Pages};
 pub use problem::{ProblemKind, REGISTRY};
 pub use reload::{ReloadConfig, Reloaded};
 pub use source::Source;
@@ -59,7 +61,7 @@ pub struct Limits {
 /// Who is let in where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Apps and edges.
+    /// Apps, edges and people.
     Apps,
     /// Admins.
     Admins,
@@ -68,11 +70,17 @@ pub enum Door {
 }
 
 /// All that is behind a door.
-pub fn router(keys: &RunningKeys, limits: Limits, gate: &Gate, door: Door) -> Router {
+pub fn router(
+    keys: &RunningKeys,
+    limits: Limits,
+    gate: &Gate,
+    pages: &Pages,
+    door: Door,
+) -> Router {
     let routes = match door {
-        Door::Apps => app_routes(keys, gate),
+        Door::Apps => app_routes(keys, gate, pages),
         Door::Admins => admin_routes(keys, gate),
-        Door::Everybody => app_routes(keys, gate).merge(admin_routes(keys, gate)),
+        Door::Everybody => app_routes(keys, gate, pages).merge(admin_routes(keys, gate)),
     };
     routes
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
@@ -84,8 +92,8 @@ pub fn router(keys: &RunningKeys, limits: Limits, gate: &Gate, door: Door) -> Ro
         .layer(from_fn_with_state(gate.clone(), source::resolve))
 }
 
-/// Every route of apps and edges, with the scope it asks for.
-fn app_routes(keys: &RunningKeys, gate: &Gate) -> Router {
+/// Every route of apps, edges and people, with the scope it asks for.
+fn app_routes(keys: &RunningKeys, gate: &Gate, pages: &Pages) -> Router {
     let service = keys.service();
     let needs = |scope: Scope| from_fn_with_state((service.clone(), gate.clone(), scope), require);
     let holders = from_fn_with_state((service.clone(), gate.clone()), holder::disown);
@@ -111,7 +119,8 @@ fn app_routes(keys: &RunningKeys, gate: &Gate) -> Router {
         .route("/tenants/{tenant}/.well-known/reset-token-issuer", get(well_known::issuer))
         .route("/health/live", get(well_known::live));
     let ready = Router::new().route("/health/ready", get(well_known::ready));
-    api.merge(open).with_state(service.clone()).merge(ready.with_state(keys.clone()))
+    let people = page::routes(pages, gate);
+    api.merge(open).merge(people).with_state(service.clone()).merge(ready.with_state(keys.clone()))
 }
 
 /// Every route of admins, with the scope it asks for.

@@ -35,7 +35,10 @@ use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
-use crate::http::{Door, Gate, Limits, Rates, ReloadConfig, TenantRates, only_over_tls, router};
+use crate::http::{
+    Door, Gate, Limits, Page, PageError, Pages, Rates, ReloadConfig, TenantRates, only_over_tls,
+    router,
+};
 use crate::journal::{Cut, Recovered, StateError, StateFolder};
 use crate::key_admin::{KeyFolder, RunningKeys};
 use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
@@ -152,6 +155,9 @@ pub enum ServeError {
         /// The issuer.
         issuer: String,
     },
+    /// The page for people cannot be written.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// The system gave no random bytes.
     #[error(transparent)]
     NoRandomness(#[from] NoRandomness),
@@ -217,7 +223,7 @@ pub async fn serve(
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
     };
-    let gate = Gate::new(rates(&config));
+    let (gate, pages) = (Gate::new(rates(&config)), pages(&config)?);
     let is_one_run = AtomicBool::new(one_run_api_key.is_some());
     let (service, settings) = (keys.service().clone(), Mutex::new(reload.settings));
     let (read, gate_of, audit_of) = (reload.read, gate.clone(), audit.clone());
@@ -232,7 +238,8 @@ pub async fn serve(
     };
     let has_tls = tls.is_some();
     let behind = |listener: &Listener, door| {
-        let app = router(&keys, limits, &gate, door).layer(Extension(reload_config.clone()));
+        let app =
+            router(&keys, limits, &gate, &pages, door).layer(Extension(reload_config.clone()));
         behind(listener, door, app, tls.as_ref(), &config.server)
     };
     let doors = doors.into_iter().map(|(listener, door)| {
@@ -327,6 +334,16 @@ fn open_directories(config: &Config) -> Result<Directories, ServeError> {
         directory_of(tenant).transpose().map(|opened| Ok((name, opened?)))
     });
     opened.collect()
+}
+
+fn pages(config: &Config) -> Result<Pages, PageError> {
+    let with_page =
+        config.tenants.iter().filter_map(|tenant| Some((tenant, tenant.page.as_ref()?)));
+    let pages = with_page.map(|(tenant, page)| {
+        let shown = Page::new(page.continue_url.clone(), page.name.as_deref())?;
+        Ok((tenant.policy.tenant.clone(), shown))
+    });
+    Ok(Pages::new(pages.collect::<Result<Vec<_>, _>>()?))
 }
 
 /// Opened before anything is changed: a trail that cannot be kept is no reason to make a key.

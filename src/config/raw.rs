@@ -13,6 +13,7 @@ pub(super) struct RawConfig {
     pub(super) log: RawLog,
     pub(super) token: RawToken,
     pub(super) keys: RawKeys,
+    pub(super) page: RawPage,
     pub(super) state: RawState,
     pub(super) outbox: RawOutbox,
     pub(super) audit: RawAudit,
@@ -93,6 +94,14 @@ pub(super) struct RawKeys {
     pub(super) rotate_every_seconds: u64,
     pub(super) publish_ahead_seconds: u64,
     pub(super) passphrase_file: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawPage {
+    pub(super) enabled: bool,
+    pub(super) continue_url: String,
+    pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -199,6 +208,8 @@ pub(super) struct RawTenant {
     pub(super) link: Option<RawTenantLink>,
     #[serde(default)]
     pub(super) mail: Option<RawTenantMail>,
+    #[serde(default)]
+    pub(super) page: RawTenantPage,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -208,6 +219,17 @@ pub(super) struct RawTenantLimits {
     pub(super) caller_per_minute: Option<u64>,
     #[serde(default)]
     pub(super) user_tokens_per_hour: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawTenantPage {
+    #[serde(default)]
+    pub(super) enabled: bool,
+    #[serde(default)]
+    pub(super) continue_url: String,
+    #[serde(default)]
+    pub(super) name: String,
 }
 
 #[derive(Debug, Deserialize)]

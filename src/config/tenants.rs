@@ -9,6 +9,7 @@ use resetd_verify::{Algorithm, MAX_LEEWAY, is_identifier};
 
 use super::check::Check;
 use super::keys::{Keys, WrittenKeys};
+use super::page::Page;
 use super::raw::{RawConfig, RawTenant, RawTenantLimits};
 use super::{ConfigError, Directory, Limits, Link, Listen, TenantMail};
 use crate::domain::policy::{Lifetime, Policy, TenantName};
@@ -29,6 +30,8 @@ pub struct Tenant {
     pub link: Link,
     /// Its mails.
     pub mail: TenantMail,
+    /// The page for people, if it has one.
+    pub page: Option<Page>,
     /// Whether no issuer is configured for it. That of the default tenant is the address listened on
     /// then, and another tenant's lies below the default tenant's.
     pub issuer_is_derived: bool,
@@ -148,8 +151,9 @@ impl Check<'_> {
         };
         let lookup = self.directory_of("directory", &raw.directory)?;
         let (link, mail) = (self.default_link(&raw.link)?, self.default_tenant_mail(&raw.mail)?);
+        let page = self.default_page(&raw.page)?;
         let issuer_is_derived = token.issuer.is_empty();
-        Ok(Tenant { policy, keys, limits, directory: lookup, link, mail, issuer_is_derived })
+        Ok(Tenant { policy, keys, limits, directory: lookup, link, mail, page, issuer_is_derived })
     }
 
     fn tenant(
@@ -171,6 +175,7 @@ impl Check<'_> {
             tenant,
         };
         let limits = self.tenant_limits(&section, written, default.limits)?;
+        let page = self.tenant_page(&section, &written.page)?;
         let keys = if self.shares_keys(&section, written)? {
             default.keys.clone()
         } else {
@@ -186,7 +191,7 @@ impl Check<'_> {
         let link = self.tenant_link(&section, written.link.as_ref())?;
         let mail = self.tenant_mail(&section, written.mail.as_ref(), &default.mail)?;
         let issuer_is_derived = written.issuer.is_none();
-        Ok(Tenant { policy, keys, limits, directory: lookup, link, mail, issuer_is_derived })
+        Ok(Tenant { policy, keys, limits, directory: lookup, link, mail, page, issuer_is_derived })
     }
 
     fn tenant_limits(

@@ -1,4 +1,6 @@
-//! A public document that clients keep for a while, and ask again whether it is still the same.
+//! A document that clients keep for a while, and ask again whether it is still the same.
+
+use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -6,28 +8,40 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
-/// A document. Any page may read it: there is nothing secret in it.
+/// A document.
 #[derive(Debug)]
 pub(super) struct Document {
     pub(super) media_type: &'static str,
-    pub(super) text: String,
-    /// Seconds for which it may be kept.
-    pub(super) max_age: u64,
+    pub(super) text: Cow<'static, str>,
+    pub(super) keep: Keep,
+}
+
+/// How long a document may be kept without asking.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Keep {
+    /// So many seconds. Any page may read it: there is nothing secret in it.
+    Public(u64),
+    /// Not at all: what goes together stays together when the server is another one.
+    Asking,
 }
 
 impl Document {
     /// Answers a `GET` or `HEAD` with these headers: 304 to a client that has this very text.
     pub(super) fn answer(self, request: &HeaderMap) -> Response {
         let tag = entity_tag(&self.text);
-        let headers = [
-            (header::ETAG, tag.clone()),
-            (header::CACHE_CONTROL, format!("public, max-age={}", self.max_age)),
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
-        ];
+        let (cache, readers) = match self.keep {
+            Keep::Public(seconds) => {
+                let any = [(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")];
+                (format!("public, max-age={seconds}"), Some(any))
+            }
+            Keep::Asking => ("no-cache".to_owned(), None),
+        };
+        let headers = [(header::ETAG, tag.clone()), (header::CACHE_CONTROL, cache)];
         if !is_known(&tag, request) {
-            return (headers, [(header::CONTENT_TYPE, self.media_type)], self.text).into_response();
+            let media_type = [(header::CONTENT_TYPE, self.media_type)];
+            return (headers, readers, media_type, self.text).into_response();
         }
-        let mut response = (StatusCode::NOT_MODIFIED, headers).into_response();
+        let mut response = (StatusCode::NOT_MODIFIED, headers, readers, ()).into_response();
         // Any length here is that of the document (RFC 9110 §8.6); left out, it would be told as 0.
         response.headers_mut().insert(header::CONTENT_LENGTH, self.text.len().into());
         response

@@ -22,7 +22,7 @@ use crate::audit::{Audit, OK};
 use crate::random::Random;
 use crate::service::Error;
 
-/// What a browser must do with every answer, whatever it opens it as.
+/// What a browser must do with every answer that does not say otherwise, whatever it opens it as.
 pub const ON_EVERY_ANSWER: [(HeaderName, &str); 3] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
@@ -168,8 +168,9 @@ fn log(
 }
 
 fn add_headers(headers: &mut HeaderMap, id: &str) {
+    // The page for people has a policy of its own, which lets its script run.
     for (name, value) in ON_EVERY_ANSWER {
-        headers.insert(name, HeaderValue::from_static(value));
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
     }
     // Whatever does not say otherwise may hold or judge a token.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

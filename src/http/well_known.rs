@@ -9,7 +9,7 @@ use resetd_verify::{PublicKey, TOKEN_TYPE};
 use serde::Serialize;
 use serde_json::json;
 
-use super::document::Document;
+use super::document::{Document, Keep};
 use super::problem::{Problem, ProblemKind};
 use crate::domain::policy::TenantName;
 use crate::domain::time::to_rfc3339;
@@ -19,7 +19,7 @@ use crate::tls::RunningTls;
 
 /// The tenant whose documents a path is about; a path that names none is about the default one.
 #[derive(Debug)]
-pub(super) struct Of(Tenant);
+pub(super) struct Of(pub(super) Tenant);
 
 impl FromRequestParts<ResetService> for Of {
     type Rejection = Problem;
@@ -49,8 +49,8 @@ pub(super) async fn jwks(Of(tenant): Of, headers: HeaderMap) -> Result<Response,
     let jwks = tenant.jwks()?;
     let document = Document {
         media_type: "application/jwk-set+json",
-        text: serde_json::to_string(&Set { keys: jwks.keys }).unwrap_or_default(),
-        max_age: jwks.max_age,
+        text: serde_json::to_string(&Set { keys: jwks.keys }).unwrap_or_default().into(),
+        keep: Keep::Public(jwks.max_age),
     };
     Ok(document.answer(&headers))
 }
@@ -75,8 +75,8 @@ pub(super) async fn issuer(Of(tenant): Of, headers: HeaderMap) -> Result<Respons
         "redemptions_endpoint": at("/redemptions"),
         "revocations_endpoint": at("/revocations"),
     });
-    let (media_type, text) = ("application/json", metadata.to_string());
-    Ok(Document { media_type, text, max_age: jwks.max_age }.answer(&headers))
+    let (media_type, text) = ("application/json", metadata.to_string().into());
+    Ok(Document { media_type, text, keep: Keep::Public(jwks.max_age) }.answer(&headers))
 }
 
 /// `GET /health/live`: the process answers.

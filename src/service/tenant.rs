@@ -232,12 +232,24 @@ impl Tenant {
         }
     }
 
-    /// Whether a token is good and nothing became of it yet. Nobody is counted for asking.
-    pub fn is_live(&self, token: &str) -> bool {
+    /// Says whether a token is live to whoever holds it. Changes nothing, and nobody is counted for
+    /// asking.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn look(&self, token: &str) -> Result<Claims, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let now = self.now();
-        self.verify(token, now)
-            .is_ok_and(|claims| shared.revocations.check(&policy.tenant, &claims, now).is_ok())
+        let claims = self.verify(token, now)?;
+        match shared.revocations.check(&policy.tenant, &claims, now) {
+            Ok(()) => Ok(claims),
+            Err(refusal) => Err(TokenError::refused(refusal, &claims, now, false).into()),
+        }
+    }
+
+    /// The same in one word.
+    pub fn is_live(&self, token: &str) -> bool {
+        self.look(token).is_ok()
     }
 
     /// What a caller's try of an operation hashes to, so that it can be repeated.

@@ -16,7 +16,7 @@ use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use resetd::domain::policy::{Lifetime, Policy, TenantName};
 use resetd::domain::rotation::KeyRules;
 use resetd::domain::secret::Secret;
-use resetd::http::{Door, Gate, Limits, Rates, TenantRates, router};
+use resetd::http::{Door, Gate, Limits, Pages, Rates, TenantRates, router};
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
 use resetd::outbox::Outbox;
@@ -54,6 +54,7 @@ pub(crate) struct Options {
     /// How links of every tenant go to its users.
     pub(crate) sending: Sending,
     pub(crate) outbox: Outbox,
+    pub(crate) pages: Pages,
 }
 
 impl Default for Options {
@@ -88,6 +89,7 @@ impl Default for Options {
             audit: Sink::Off,
             sending: Sending::default(),
             outbox: Outbox::in_memory(1000),
+            pages: Pages::default(),
         }
     }
 }
@@ -196,7 +198,7 @@ impl TestApp {
         let limits =
             Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
         let gate = Gate::new(options.rates);
-        let router = router(&running, limits, &gate, Door::Everybody);
+        let router = router(&running, limits, &gate, &options.pages, Door::Everybody);
         Self { service, running, clock, keystore, api_key: all, router, keys, tenant, folder }
     }
 

@@ -42,7 +42,7 @@ fn lines_of(app: &TestApp, folder: &TempDir) -> Vec<Value> {
 }
 
 /// All whole lines; a running server may be writing the next one.
-fn lines(folder: &Path) -> Vec<Value> {
+pub(crate) fn lines(folder: &Path) -> Vec<Value> {
     let texts = files_in(folder).unwrap().into_iter().map(|path| fs::read_to_string(path).unwrap());
     let text: String = texts.collect();
     let whole = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));

@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 78] = [
+const SETTINGS: [(&str, &str); 81] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -77,6 +77,9 @@ const SETTINGS: [(&str, &str); 78] = [
     ("mail.transport", r#""maildir""#),
     ("mail.username", r#""""#),
     ("outbox.capacity", "10000"),
+    ("page.continue_url", r#""""#),
+    ("page.enabled", "false"),
+    ("page.name", r#""""#),
     ("server.admin_listen", r#""""#),
     ("server.allow_plain_http", "false"),
     ("server.answer_timeout_seconds", "10"),
@@ -175,6 +178,7 @@ fn the_documented_defaults_are_in_force() {
     assert_eq!(config.audit.directory, Path::new("audit"));
     assert_eq!((config.audit.rotate_bytes, config.audit.keep_files), (67_108_864, 0));
     assert!(config.callers.is_empty());
+    assert!(tenant.page.is_none());
 }
 
 #[test]
@@ -318,14 +322,14 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 59] = [
+const MISTAKES: [(&str, &str); 63] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -446,6 +450,23 @@ const MISTAKES: [(&str, &str); 59] = [
     (
         "[link]\ntemplate = \"https://app.example.com/reset\"\n",
         "2: link.template: wanted an https URL (http only on a loopback address) of at most 1024 bytes with {token} at its end, after # or as the value of a parameter, such as \"https://app.example.com/reset#{token}\", found \"https://app.example.com/reset\"",
+    ),
+    // A page that leads nowhere.
+    (
+        "[page]\nenabled = true\ncontinue_url = \"\"\n",
+        "3: page.continue_url: wanted an https URL (http only on a loopback address) of at most 1024 bytes with {token} at its end, after # or as the value of a parameter, such as \"https://app.example.com/reset#{token}\", found \"\"",
+    ),
+    (
+        "[page]\ncontinue_url = \"https://app.example.com\"\n",
+        "2: page.continue_url: wanted an https URL (http only on a loopback address) of at most 1024 bytes with {token} at its end, after # or as the value of a parameter, such as \"https://app.example.com/reset#{token}\", found \"https://app.example.com\"",
+    ),
+    (
+        "[page]\ncontinue_url = \"https://a.example/#{token}\"\nname = \"a\\nb\"\n",
+        "3: page.name: wanted at most 64 characters without control characters, or nothing",
+    ),
+    (
+        "[page]\nenabled = \"yes\"\n",
+        "2: page.enabled: invalid type: string \"yes\", expected a boolean",
     ),
     // A contradiction.
     (

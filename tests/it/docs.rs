@@ -206,6 +206,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "docs/journal.md",
         "docs/keys.md",
         "docs/mail.md",
+        "docs/page.md",
         "docs/security.md",
         "docs/single-use.md",
         "docs/webhooks.md",

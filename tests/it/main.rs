@@ -25,6 +25,7 @@ mod limits;
 mod listeners;
 mod logs;
 mod mail;
+mod page;
 mod redeem;
 mod reload;
 mod repeat;

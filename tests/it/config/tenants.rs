@@ -29,6 +29,9 @@ fn the_tenant_that_stands_in_config_toml_as_a_comment_can_be_used() {
     assert_eq!(tenant.keys.rotate_every, Some(7_776_000));
     assert_eq!(tenant.keys.publish_ahead, 3600);
     assert_eq!(tenant.limits, limits(600, 5));
+    let page = tenant.page.as_ref().unwrap();
+    assert_eq!(page.continue_url.to_string(), "https://app.acme.example/new-password#{token}");
+    assert_eq!(page.name.as_deref(), Some("Acme"));
 }
 
 fn limits(caller: u32, user: u32) -> TenantLimits {
@@ -206,6 +209,33 @@ fn issuers_below_a_configured_one_do_not_follow_the_address() {
 }
 
 #[test]
+fn a_tenant_has_a_page_of_its_own_or_none() {
+    let text = "
+        [page]
+        enabled = true
+        continue_url = \"https://app.example.com/#{token}\"
+        [tenants.acme]
+        audience = \"acme\"
+        [tenants.acme.page]
+        enabled = true
+        continue_url = \"https://acme.example/?t={token}\"
+        [tenants.beta]
+        audience = \"beta\"
+        [tenants.zeta]
+        audience = \"zeta\"
+        page = { enabled = false, continue_url = \"https://zeta.example/#{token}\" }
+    ";
+    let config = Setup::new().config(text).unwrap();
+    let url = |name| {
+        let page = config.tenant(name).unwrap().page.as_ref();
+        page.map(|page| page.continue_url.to_string())
+    };
+    assert_eq!(url("default").as_deref(), Some("https://app.example.com/#{token}"));
+    assert_eq!(url("acme").as_deref(), Some("https://acme.example/?t={token}"));
+    assert_eq!((url("beta"), url("zeta")), (None, None));
+}
+
+#[test]
 fn an_issuer_that_turns_out_to_be_another_tenants_is_found() {
     let text = "
         [server]
@@ -258,13 +288,13 @@ fn a_mistake_about_a_tenant_is_refused_with_its_line() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 23] = [
+const MISTAKES: [(&str, &str); 24] = [
     ("tenants = 5\n", "1: tenants: invalid type: integer `5`, expected a map"),
     ("[tenants]\nacme = 5\n", "2: tenants.acme: invalid type: integer `5`, expected a tenant"),
     ("\n[tenants.acme]\n", "2: tenants.acme: missing field `audience`"),
     (
         "[tenants.acme]\naudience = \"a\"\nleeway_seconds = 5\n",
-        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `keys`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`, `limits`, `directory`, `link`, `mail`",
+        "3: tenants.acme.leeway_seconds: unknown field `leeway_seconds`, expected one of `issuer`, `audience`, `lifetime_seconds`, `min_lifetime_seconds`, `max_lifetime_seconds`, `supersede`, `keys`, `algorithm`, `rotate_every_seconds`, `publish_ahead_seconds`, `limits`, `directory`, `link`, `mail`, `page`",
     ),
     (
         "[tenants.default]\naudience = \"a\"\n",
@@ -321,6 +351,10 @@ const MISTAKES: [(&str, &str); 23] = [
     (
         "[tenants.acme]\naudience = \"a\"\n[tenants.acme.limits]\ncaller_per_minute = 1000001\n",
         "4: tenants.acme.limits.caller_per_minute: wanted 0 to 1000000, found 1000001",
+    ),
+    (
+        "[tenants.acme]\naudience = \"a\"\n[tenants.acme.page]\nenabled = true\n",
+        "3: tenants.acme.page.continue_url: wanted an https URL (http only on a loopback address) of at most 1024 bytes with {token} at its end, after # or as the value of a parameter, such as \"https://app.example.com/reset#{token}\", found \"\"",
     ),
     (
         "[tenants.acme]\naudience = \"a\"\n[tenants.acme.limits]\nsource_per_minute = 1\n",
