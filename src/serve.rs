@@ -141,7 +141,7 @@ pub enum ServeError {
     Service(#[from] Error),
     /// Anyone could reach the server and nobody may call it.
     #[error(
-        "no caller is configured, and {address} is no loopback address; make one: resetd callers add --name web --scopes issue,check,redeem,revoke"
+        "no caller is configured, and {address} is no loopback address; make one: resetd callers add --name web --scopes issue,deliver,check,redeem,revoke"
     )]
     NoCallers {
         /// The address.

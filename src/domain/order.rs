@@ -127,6 +127,14 @@ impl Lane {
             Self::Events(_) => "events",
         }
     }
+
+    /// For whom: the tenant, or the endpoint.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Mail(tenant) | Self::Links(tenant) => tenant.as_str(),
+            Self::Events(endpoint) => endpoint,
+        }
+    }
 }
 
 impl Order {

@@ -16,8 +16,10 @@ use resetd_verify::Timestamp;
 use super::problem::{Problem, ProblemKind};
 use crate::audit::Audit;
 use crate::domain::keyring::KeyState;
+use crate::domain::order::Lane;
 use crate::journal::Health;
 use crate::key_admin::{KeyHealth, RunningKeys};
+use crate::outbox::Outbox;
 use crate::service::{Remembered, ResetService};
 use crate::tls::{RunningTls, TlsHealth};
 
@@ -35,6 +37,7 @@ pub(super) async fn metrics(
     let mut registry = Registry::with_prefix("resetd");
     register(&mut registry, &keys.health());
     register_tokens(&mut registry, keys.service());
+    register_outbox(&mut registry, keys.service().outbox());
     register_audit(&mut registry, keys.audit());
     if let Some(Extension(tls)) = tls {
         register_tls(&mut registry, tls.health());
@@ -93,6 +96,33 @@ fn register_tokens(registry: &mut Registry, service: &ResetService) {
     registry.register("remembered_limit", help, alone(capacity));
     let failing = alone(u64::from(journal != Health::Well));
     registry.register("journal_failing", "1 if the journal is full or failed", failing);
+}
+
+fn register_outbox(registry: &mut Registry, outbox: &Outbox) {
+    let labels = |lane: &Lane| vec![("lane", lane.kind().into()), ("name", lane.name().into())];
+    let waiting = outbox.waiting();
+    let counts = waiting.iter().map(|waiting| (labels(&waiting.lane), waiting.count));
+    let help = "Mails, links and events that wait to be sent, by tenant or webhook";
+    registry.register("outbox_waiting", help, gauges(counts.collect()));
+    let oldest = waiting.iter().filter_map(|waiting| {
+        waiting.oldest.map(|oldest| (labels(&waiting.lane), oldest.seconds()))
+    });
+    let help = "When the oldest of them was promised";
+    let oldest = gauges(oldest.collect());
+    registry.register_with_unit("outbox_oldest_timestamp", help, Unit::Seconds, oldest);
+    let outcomes = Family::<Labels, Counter>::default();
+    for (outcome, count) in outbox.outcomes() {
+        let mut labels = labels(&outcome.lane);
+        labels.push(("outcome", outcome.what.into()));
+        outcomes.get_or_create(&labels).inc_by(count);
+    }
+    let help = "What became of them since the start: sent, retried, or why they were given up";
+    registry.register("outbox_outcomes", help, outcomes);
+    let lost = Counter::<u64>::default();
+    lost.inc_by(outbox.lost());
+    registry.register("outbox_lost", "Events that found no room, since the start", lost);
+    let failing = alone(outbox.is_failing().into());
+    registry.register("outbox_failing", "1 if what is promised cannot be written down", failing);
 }
 
 fn register_audit(registry: &mut Registry, audit: &Audit) {

@@ -106,6 +106,8 @@ pub(super) async fn ready(
         "because": past.because,
     });
     let mut answer = json!({ "status": "ready", "keys": rotation, "state": state });
+    // Not how much waits: what is sent to users who are there waits longer, and anybody may ask this.
+    answer["outbox"] = json!({ "failing": keys.service().outbox().is_failing() });
     if let Some(Extension(tls)) = tls {
         let health = tls.health();
         answer["tls"] = json!({

@@ -8,6 +8,7 @@ use super::mail::{MailError, mailer, product, templates};
 use crate::config::{Config, MailTransport, Tenant};
 use crate::delivery::{TenantMail, Ways};
 use crate::directory::Directory;
+use crate::domain::link::LinkTemplate;
 use crate::domain::policy::TenantName;
 use crate::mail::Mailer;
 use crate::service::{Sending, Users};
@@ -28,13 +29,23 @@ pub(super) fn sending_of(
     let are_revealed = tenant.directory.as_ref().is_some_and(|it| it.reveal_unknown_users);
     let directory = directories.get(name).cloned();
     Sending {
-        link: tenant.link.template.clone(),
+        link: link_of(tenant),
         return_urls: tenant.link.return_urls.clone(),
         has_mail,
         has_webhook: endpoints.iter().any(|endpoint| endpoint.takes_links_of(name)),
         has_notices: has_mail && config.mail.notices && directory.is_some(),
         users: directory.map(|directory| Users { directory, are_revealed }),
     }
+}
+
+/// Where links lead: as configured, or else to the tenant's own page.
+fn link_of(tenant: &Tenant) -> Option<LinkTemplate> {
+    let of_page = || {
+        let page =
+            tenant.page.as_ref().map(|_| format!("{}/reset#{{token}}", tenant.policy.issuer));
+        page.and_then(|page| LinkTemplate::parse(&page))
+    };
+    tenant.link.template.clone().or_else(of_page)
 }
 
 /// The ways that things leave by.
@@ -56,7 +67,7 @@ pub(super) fn ways(config: &Config, endpoints: Vec<Endpoint>) -> Result<Ways, Se
 
 /// Where no tenant has anything to send, no folder is made.
 fn mailer_of(config: &Config) -> Result<Option<Mailer>, ServeError> {
-    let sends = |tenant: &Tenant| tenant.link.template.is_some() || tenant.directory.is_some();
+    let sends = |tenant: &Tenant| link_of(tenant).is_some() || tenant.directory.is_some();
     if !config.tenants.iter().any(sends) {
         return Ok(None);
     }

@@ -88,6 +88,13 @@ fn every_command_and_every_example_of_the_page_about_directories_works() {
 }
 
 #[test]
+fn every_command_of_the_page_about_sending_prints_what_stands_there() {
+    let steps = steps(&read("docs/delivery.md"));
+    assert!(steps.len() >= 6, "only {} commands", steps.len());
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
+#[test]
 fn every_command_of_the_page_about_mail_prints_what_stands_there() {
     let steps = steps(&read("docs/mail.md"));
     assert_eq!(steps.len(), 2);
@@ -202,6 +209,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "CONTRIBUTING.md",
         "CHANGELOG.md",
         "docs/audit.md",
+        "docs/delivery.md",
         "docs/directory.md",
         "docs/journal.md",
         "docs/keys.md",

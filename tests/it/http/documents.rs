@@ -75,9 +75,13 @@ async fn health_tells_anyone_how_it_is_and_nothing_else() {
         "faultyFiles": 0,
     });
     let state = json!({ "refusesIssuedBefore": to_rfc3339(STARTED.plus(1)), "because": "guard" });
+    let outbox = json!({ "failing": false });
     for (path, wanted) in [
         ("/health/live", json!({ "status": "live" })),
-        ("/health/ready", json!({ "status": "ready", "keys": keys, "state": state })),
+        (
+            "/health/ready",
+            json!({ "status": "ready", "keys": keys, "state": state, "outbox": outbox }),
+        ),
     ] {
         let answer = send(&app, "GET", path, &[], Body::empty()).await;
         assert_eq!((answer.status, answer.json()), (StatusCode::OK, wanted));
@@ -102,6 +106,7 @@ async fn a_rotation_that_fails_leaves_it_ready_and_is_told_to_anyone() {
                 "refusesIssuedBefore": to_rfc3339(STARTED.plus(1)),
                 "because": "guard",
             },
+            "outbox": { "failing": false },
         })
     };
     let told = async || send(&app, "GET", "/health/ready", &[], Body::empty()).await.json();

@@ -67,6 +67,8 @@ async fn a_rotation_is_seen_coming_and_done() {
         "resetd_remembered 0".into(),
         "resetd_remembered_limit 1000000".into(),
         "resetd_journal_failing 0".into(),
+        "resetd_outbox_lost_total 0".into(),
+        "resetd_outbox_failing 0".into(),
         "resetd_audit_lost_total 0".into(),
         "resetd_audit_failing 0".into(),
     ];
