@@ -349,7 +349,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::domain::order::Errand;
+    use crate::domain::order::{Body, Errand};
     use crate::domain::policy::TenantName;
 
     async fn accept(outbox: &Outbox, order: Order) -> Result<(), NotTaken> {
@@ -362,7 +362,7 @@ mod tests {
             tenant: TenantName::default(),
             accepted: Timestamp::from_seconds(1_800_000_000),
             until: Timestamp::from_seconds(1_800_000_900),
-            errand: Errand::Event { endpoint: "crm".into(), body: format!("{{\"n\":{n}}}") },
+            errand: Errand::Event { endpoint: "crm".into(), body: Body(format!("{{\"n\":{n}}}")) },
         }
     }
 
@@ -452,7 +452,7 @@ mod tests {
         let outbox = open(&folder);
         let long = "x".repeat(64 * 1024);
         for n in 1..=40 {
-            let errand = Errand::Event { endpoint: "crm".into(), body: long.clone() };
+            let errand = Errand::Event { endpoint: "crm".into(), body: Body(long.clone()) };
             accept(&outbox, Order { errand, ..order(n) }).await.unwrap();
             outbox.done(&outbox.next().await.order, "sent");
         }

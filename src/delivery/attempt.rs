@@ -100,7 +100,7 @@ impl Delivery {
             Errand::Link(link) => self.send_link(tenant, order, link, is_signed).await,
             Errand::Notice { username } => self.send_notice(tenant, order, username).await,
             Errand::Event { endpoint, body } => {
-                let body = Arc::new(body.clone().into_bytes());
+                let body = Arc::new(body.0.clone().into_bytes());
                 self.send_to(self.endpoint(endpoint)?, order, body).await?;
                 Ok(Sent { token: None })
             }

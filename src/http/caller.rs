@@ -15,6 +15,9 @@ use super::source::Source;
 use crate::domain::caller::{API_KEY_PREFIX, Caller, NoCaller, Scope};
 use crate::service::{Error, ResetService, Tenant};
 
+/// Headers that hold a key and nothing else: our own, and those that clients of others know.
+const API_KEY_HEADERS: [&str; 3] = ["x-api-key", "reb-apikey", "x-loginradius-apisecret"];
+
 /// A caller that is known, and its tenant; travels in the request's extensions to the handler and in
 /// the response's to the log.
 #[derive(Clone, Debug)]
@@ -75,7 +78,7 @@ pub(super) async fn require(
 pub(super) fn has_credential(request: &Request) -> bool {
     let headers = request.headers();
     headers.contains_key(header::AUTHORIZATION)
-        || headers.contains_key("x-api-key")
+        || API_KEY_HEADERS.iter().any(|name| headers.contains_key(*name))
         || is_in_query(request)
 }
 
@@ -102,8 +105,8 @@ fn api_key(headers: &HeaderMap) -> Result<&str, Problem> {
         let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    let keys = headers.get_all("x-api-key").iter().map(|value| value.to_str().ok());
-    let mut credentials = bearers.chain(keys);
+    let keys = API_KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name));
+    let mut credentials = bearers.chain(keys.map(|value| value.to_str().ok()));
     match (credentials.next(), credentials.next()) {
         (_, Some(_)) => Err(Problem::new(ProblemKind::SeveralCredentials)),
         (Some(Some(key)), None) => Ok(key),

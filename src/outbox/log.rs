@@ -283,7 +283,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::domain::order::Errand;
+    use crate::domain::order::{Body, Errand};
     use crate::domain::policy::TenantName;
 
     fn order(n: u8) -> Order {
@@ -292,7 +292,7 @@ mod tests {
             tenant: TenantName::default(),
             accepted: Timestamp::from_seconds(1_800_000_000),
             until: Timestamp::from_seconds(1_800_000_900),
-            errand: Errand::Event { endpoint: "crm".into(), body: "{}".into() },
+            errand: Errand::Event { endpoint: "crm".into(), body: Body("{}".into()) },
         }
     }
 

@@ -157,7 +157,7 @@ mod tests {
     use resetd_verify::TokenId;
 
     use super::*;
-    use crate::domain::order::Errand;
+    use crate::domain::order::{Body, Errand};
     use crate::domain::policy::TenantName;
 
     fn order(n: u8, endpoint: &str) -> Order {
@@ -166,7 +166,7 @@ mod tests {
             tenant: TenantName::default(),
             accepted: Timestamp::from_seconds(u64::from(n)),
             until: Timestamp::from_seconds(1000),
-            errand: Errand::Event { endpoint: endpoint.into(), body: "{}".into() },
+            errand: Errand::Event { endpoint: endpoint.into(), body: Body("{}".into()) },
         }
     }
 

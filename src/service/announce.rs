@@ -6,7 +6,7 @@ use resetd_verify::{Claims, Timestamp};
 use super::Shared;
 use super::tenant::Tenant;
 use crate::domain::identifier::{CredentialId, UserId, Username};
-use crate::domain::order::{Errand, Order};
+use crate::domain::order::{Body, Errand, Order};
 use crate::domain::policy::TenantName;
 use crate::webhook::{Event, Revoked, TokenFacts, What};
 
@@ -32,7 +32,7 @@ impl Shared {
             return;
         };
         for endpoint in endpoints {
-            let (endpoint, body) = (endpoint.name().to_owned(), body.clone());
+            let (endpoint, body) = (endpoint.name().to_owned(), Body(body.clone()));
             self.offer(tenant, now, Errand::Event { endpoint, body });
         }
     }

@@ -8,7 +8,7 @@ use super::{JSON, Silence, assert_all_alike, bearer, guarded, send};
 use crate::app::TestApp;
 
 #[tokio::test]
-async fn a_key_is_taken_from_either_header() {
+async fn a_key_is_taken_from_each_header_that_is_known() {
     let app = TestApp::start();
     let path = format!("/password-tokens/{}", app.issue("alice").await);
     let key = app.api_key.expose();
@@ -16,6 +16,8 @@ async fn a_key_is_taken_from_either_header() {
         ("authorization", bearer(key)),
         ("authorization", format!("bearer  {key}")),
         ("x-api-key", key.to_owned()),
+        ("reb-apikey", key.to_owned()),
+        ("x-loginradius-apisecret", key.to_owned()),
     ];
     for (name, value) in &spellings {
         let answer = send(&app, "GET", &path, &[(name, value)], Body::empty()).await;
@@ -48,6 +50,8 @@ async fn without_a_known_key_every_guarded_request_is_unauthenticated() {
         ("x-api-key", token.clone()),
         ("x-api-key", bearer(key)),
         ("x-api-key", format!("\u{fffd}{key}")),
+        ("reb-apikey", token.clone()),
+        ("x-loginradius-apisecret", bearer(key)),
     ];
     for (method, path, _, body) in guarded(&token) {
         let mut answers = Vec::new();
@@ -101,6 +105,8 @@ async fn two_credentials_are_refused_even_when_they_are_the_same() {
         [("authorization", &bearer), ("authorization", &bearer)],
         [("authorization", &bearer), ("authorization", "Basic junk")],
         [("x-api-key", key), ("x-api-key", key)],
+        [("x-api-key", key), ("reb-apikey", key)],
+        [("reb-apikey", "junk"), ("x-loginradius-apisecret", key)],
     ];
     for pair in pairs {
         let answer = send(&app, "GET", &path, &pair, Body::empty()).await;
