@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +12,9 @@ use super::progress::Reading;
 use super::{Outcome, Settings};
 use crate::config::{AuditSink, Config, Listen, Log, LogFormat};
 use crate::serve::{ReadConfig, Reload, Started, serve};
+
+/// How long threads that wait for others may go on when all is done.
+const LAST_THREADS: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,7 +42,7 @@ pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         // A file that may not grow further is an error of that write, not the end of the server.
         let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
         let _kept = signal(too_large).context("cannot take signals")?;
@@ -59,7 +63,10 @@ pub(super) fn run(settings: &Settings, args: &Args) -> Result<Outcome> {
         let greet = |started: &Started| greet(started, to_stderr);
         serve(config, reload, &told, greet, either(terminate, interrupt)).await?;
         Ok(Outcome::Done)
-    })
+    });
+    // A message to a service that hangs is on a thread that nothing ends; what it says is kept.
+    runtime.shutdown_timeout(LAST_THREADS);
+    served
 }
 
 /// Reads the configuration as at the start: the same file, variables and flags.
