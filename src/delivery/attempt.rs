@@ -31,7 +31,7 @@ pub(super) struct Failure {
     pub(super) again_after: Option<Duration>,
     /// Whether a token was signed.
     pub(super) is_signed: bool,
-    /// Whether there is such a user, as far as is known.
+    /// Whether there is such a user, as far as this try has found out.
     pub(super) is_of_a_user: bool,
 }
 
@@ -93,7 +93,9 @@ impl Delivery {
     pub(super) async fn attempt(&self, order: &Order, is_signed: bool) -> Result<Sent, Failure> {
         let now = self.0.service.now();
         if order.until <= now {
-            return Err(Failure::for_good("expired", &"its time is over"));
+            // A directory was perhaps never asked.
+            let expired = Failure::for_good("expired", &"its time is over");
+            return Err(Failure { is_of_a_user: false, ..expired });
         }
         let tenant = self.0.service.tenant(&order.tenant).ok_or(Unsent::NoTenant)?;
         match &order.errand {
