@@ -24,6 +24,9 @@ const MAX_BATCH: usize = 1024;
 /// A file that has this many bytes is written anew when most of them are crossed out.
 const COMPACT_BYTES: u64 = 256 * 1024;
 
+/// As long as the line of any link, and longer.
+const LONGEST_LINE: usize = 16 * 1024;
+
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
@@ -126,6 +129,16 @@ impl Log {
         (self.file, self.bytes) = write_anew(&self.path, self.live.values())?;
         self.is_doubtful = false;
         Ok(())
+    }
+
+    /// Whether another order can be written. That the file could be written anew does not say so: it may have
+    /// become shorter.
+    fn has_room(&mut self) -> bool {
+        // Where the process ends meanwhile, this is a line that was torn.
+        let tried = self.file.write_all(&[b' '; LONGEST_LINE]).and_then(|()| self.file.sync_data());
+        let taken_back = self.file.set_len(self.bytes);
+        self.is_doubtful = taken_back.is_err();
+        tried.and(taken_back).is_ok()
     }
 
     fn is_mostly_crossed_out(&self) -> bool {
@@ -244,21 +257,25 @@ impl Writer {
             }
             self.shared.tell(*order, promise, result);
         }
+        let is_failing = self.shared.is_failing.load(Ordering::Relaxed);
         for done in mending {
-            let _ = done.send(result);
+            let _ = done.send(if is_failing { Err(NotTaken::Unwritten) } else { Ok(()) });
         }
     }
 
     fn write(&mut self, lines: &str, must_last: bool) -> Result<(), NotTaken> {
         let good = self.log.bytes;
         let written = self.log.append(lines, must_last);
-        let was_failing = self.shared.is_failing.swap(written.is_err(), Ordering::Relaxed);
+        let was_failing = self.shared.is_failing.load(Ordering::Relaxed);
+        let is_failing = written.is_err() || was_failing && !self.log.has_room();
+        self.shared.is_failing.store(is_failing, Ordering::Relaxed);
         match written {
-            Ok(()) if was_failing => {
-                tracing::info!("the outbox can be written again");
+            Ok(()) => {
+                if was_failing && !is_failing {
+                    tracing::info!("the outbox can be written again");
+                }
                 Ok(())
             }
-            Ok(()) => Ok(()),
             Err(error) => {
                 self.log.is_doubtful = true;
                 // Nobody was told of these lines, and the process may end before the file is written anew.
