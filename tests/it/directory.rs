@@ -8,7 +8,7 @@ mod ldap;
 mod ldap_faults;
 mod scim;
 mod slapd;
-mod web;
+pub(crate) mod web;
 
 use std::time::Duration;
 

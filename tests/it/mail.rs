@@ -2,8 +2,8 @@
 //! templates may say.
 
 mod commands;
-mod messages;
-mod servers;
+pub(crate) mod messages;
+pub(crate) mod servers;
 mod smtp;
 mod templates;
 

@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod connection;
 mod deliver;
+mod delivery;
 mod directory;
 mod docs;
 mod enumeration;

@@ -4,7 +4,7 @@
 mod cli;
 mod docs;
 mod events;
-mod receiver;
+pub(crate) mod receiver;
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -31,7 +31,7 @@ use receiver::{Received, Receiver, Stream};
 
 /// What no text may show.
 const TOKEN: &str = "eyJhbGciOiJFUzI1NiJ9.c2VjcmV0LXRva2Vu.c2lnbmF0dXJl";
-const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
+pub(crate) const TAKEN: &str = "HTTP/1.1 204 No Content\r\n\r\n";
 const BODY: &[u8] =
     br#"{"type":"webhook.test","timestamp":"2027-01-15T08:00:00Z","data":{"tenant":"default"}}"#;
 
@@ -83,7 +83,7 @@ fn unanswered(endpoint: &Endpoint) -> FetchError {
 }
 
 /// What a library of others says to each message with a secret: its type, or that it is refused.
-fn verdicts(command: Command, messages: &[(&str, &Received)]) -> Vec<String> {
+pub(crate) fn verdicts(command: Command, messages: &[(&str, &Received)]) -> Vec<String> {
     let lines = messages.iter().map(|(secret, message)| {
         let names = ["webhook-id", "webhook-timestamp", "webhook-signature"];
         let headers: serde_json::Map<_, _> =

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 /// Ends with the test.
-pub(super) struct Web {
+pub(crate) struct Web {
     address: SocketAddr,
     asked: Arc<Mutex<Vec<(String, HeaderMap)>>>,
     serving: JoinHandle<()>,
@@ -24,7 +24,7 @@ pub(super) struct Web {
 
 impl Web {
     /// Answers each path and query so.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         answer: impl Fn(&str) -> Response + Clone + Send + Sync + 'static,
     ) -> Self {
         let asked = Arc::<Mutex<Vec<_>>>::default();
@@ -47,17 +47,17 @@ impl Web {
         Self { address, asked, serving }
     }
 
-    pub(super) fn url(&self, rest: &str) -> String {
+    pub(crate) fn url(&self, rest: &str) -> String {
         format!("http://{}{rest}", self.address)
     }
 
     /// Paths and queries, as they came.
-    pub(super) fn asked(&self) -> Vec<String> {
+    pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().iter().map(|(target, _)| target.clone()).collect()
     }
 
     /// A header of the last request.
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let asked = self.asked.lock().unwrap();
         let (_, headers) = asked.last().unwrap();
         headers.get(name).map(|value| value.to_str().unwrap().to_owned())
@@ -70,24 +70,24 @@ impl Drop for Web {
     }
 }
 
-pub(super) fn json(body: impl Into<String>) -> Response {
+pub(crate) fn json(body: impl Into<String>) -> Response {
     (StatusCode::OK, [("content-type", "application/json")], body.into()).into_response()
 }
 
-pub(super) fn status(code: u16) -> Response {
+pub(crate) fn status(code: u16) -> Response {
     StatusCode::from_u16(code).unwrap().into_response()
 }
 
-pub(super) fn anybody() -> WebAccess {
+pub(crate) fn anybody() -> WebAccess {
     WebAccess { token: None, ca_file: None }
 }
 
-pub(super) fn with_token(token: &str) -> WebAccess {
+pub(crate) fn with_token(token: &str) -> WebAccess {
     WebAccess { token: Some(Secret::new(token)), ca_file: None }
 }
 
 /// A service that is listened on and never answers. It ends with what is returned.
-pub(super) fn silent() -> (std::net::TcpListener, String) {
+pub(crate) fn silent() -> (std::net::TcpListener, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     (listener, url)

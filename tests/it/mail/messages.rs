@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::{NOON, letter_to, letter_with, long_link, render, reset, username};
 use crate::interop::tools::Tools;
 
-fn parsed(bytes: &[u8]) -> Value {
+pub(crate) fn parsed(bytes: &[u8]) -> Value {
     let mut python = Tools::installed()
         .python(include_str!("parse.py"))
         .stdin(Stdio::piped())

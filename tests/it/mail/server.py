@@ -58,6 +58,8 @@ class Handler:
             return "354 go on"
         tell(event="mail", sender=envelope.mail_from, recipients=envelope.rcpt_tos,
              content=base64.b64encode(envelope.original_content).decode())
+        if behaviour == "silent_first" and self.mails == 1:
+            await asyncio.sleep(3600)
         return "250 OK"
 
 
@@ -106,7 +108,7 @@ async def main():
             auth_require_tls=encryption == "starttls", loop=loop)
 
     server = await loop.create_server(
-        make, "127.0.0.1", 0, ssl=context if encryption == "tls" else None)
+        make, settings.get("host", "127.0.0.1"), settings.get("port", 0), ssl=context if encryption == "tls" else None)
     tell(event="port", port=server.sockets[0].getsockname()[1])
     await server.serve_forever()
 

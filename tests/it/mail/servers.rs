@@ -21,14 +21,15 @@ use crate::tls::certificates::{Authority, Pair};
 
 /// Whose server it is.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Maker {
+pub(crate) enum Maker {
     Aiosmtpd,
     SmtpServer,
 }
 
 /// A running mail server.
-pub(super) struct MailServer {
+pub(crate) struct MailServer {
     child: Child,
+    host: String,
     port: u16,
     events: Receiver<Value>,
     folder: TempDir,
@@ -37,11 +38,11 @@ pub(super) struct MailServer {
 }
 
 impl MailServer {
-    pub(super) fn behaving(behaviour: &str) -> Self {
+    pub(crate) fn behaving(behaviour: &str) -> Self {
         Self::start(Maker::Aiosmtpd, Encryption::StartTls, &json!({ "behaviour": behaviour }))
     }
 
-    pub(super) fn start(maker: Maker, encryption: Encryption, more: &Value) -> Self {
+    pub(crate) fn start(maker: Maker, encryption: Encryption, more: &Value) -> Self {
         let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
         let Pair { certificate, key } = authority.sign();
         let path = |name: &str| folder.path().join(name);
@@ -57,20 +58,21 @@ impl MailServer {
         settings.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let (child, events) = spawn(maker, &settings);
         let password = settings["password"].as_str().map(String::from);
-        let mut server = Self { child, port: 0, events, folder, password, encryption };
+        let host = settings["host"].as_str().unwrap_or("127.0.0.1").to_owned();
+        let mut server = Self { child, host, port: 0, events, folder, password, encryption };
         let port = server.next("port")["port"].as_u64().unwrap();
         server.port = u16::try_from(port).unwrap();
         server
     }
 
     /// What a client of this server is set to.
-    pub(super) fn settings(&self) -> SmtpSettings {
+    pub(crate) fn settings(&self) -> SmtpSettings {
         let login = self.password.as_ref().map(|password| Login {
             username: "resetd".into(),
             password: Secret::new(password.as_str()),
         });
         SmtpSettings {
-            host: "127.0.0.1".into(),
+            host: self.host.clone(),
             port: self.port,
             encryption: self.encryption,
             login,
@@ -79,12 +81,12 @@ impl MailServer {
         }
     }
 
-    pub(super) fn mailer(&self) -> Mailer {
+    pub(crate) fn mailer(&self) -> Mailer {
         Mailer::new(Transport::Smtp(self.settings())).unwrap()
     }
 
     /// The next event of this name; others before it are passed over.
-    pub(super) fn next(&self, name: &str) -> Value {
+    pub(crate) fn next(&self, name: &str) -> Value {
         loop {
             let event = self.events.recv_timeout(PATIENCE).unwrap();
             if event["event"] == name {
@@ -94,7 +96,7 @@ impl MailServer {
     }
 
     /// The next mail: its sender, its recipients, its bytes.
-    pub(super) fn mail(&self) -> (String, Vec<String>, Vec<u8>) {
+    pub(crate) fn mail(&self) -> (String, Vec<String>, Vec<u8>) {
         let mail = self.next("mail");
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         let recipients = mail["recipients"].as_array().unwrap().iter().map(text).collect();
@@ -103,7 +105,7 @@ impl MailServer {
     }
 
     /// Ends the server, and tells all that happened and was not asked for yet.
-    pub(super) fn end(mut self) -> Vec<Value> {
+    pub(crate) fn end(mut self) -> Vec<Value> {
         // Events are written before they are answered, so what was answered is in the pipe.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -119,7 +121,7 @@ impl Drop for MailServer {
 }
 
 /// How often something happened.
-pub(super) fn count(events: &[Value], name: &str) -> usize {
+pub(crate) fn count(events: &[Value], name: &str) -> usize {
     events.iter().filter(|event| event["event"] == name).count()
 }
 
@@ -154,4 +156,4 @@ fn spawn(maker: Maker, settings: &Value) -> (Child, Receiver<Value>) {
 }
 
 /// A short limit where nothing is to come.
-pub(super) const SOON: Duration = Duration::from_secs(1);
+pub(crate) const SOON: Duration = Duration::from_secs(1);

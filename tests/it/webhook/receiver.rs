@@ -18,25 +18,25 @@ use crate::tls::certificates::Pair;
 
 /// A message as it arrived.
 #[derive(Clone, Debug)]
-pub(super) struct Received {
-    pub(super) head: String,
-    pub(super) body: String,
+pub(crate) struct Received {
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Received {
     /// The method and the path.
-    pub(super) fn request_line(&self) -> &str {
+    pub(crate) fn request_line(&self) -> &str {
         self.head.lines().next().unwrap()
     }
 
     /// The same with another text in its head.
-    pub(super) fn altered(&self, from: &str, to: &str) -> Self {
+    pub(crate) fn altered(&self, from: &str, to: &str) -> Self {
         assert!(self.head.contains(from), "{from}");
         Self { head: self.head.replace(from, to), body: self.body.clone() }
     }
 
     /// The value of a header that is there once.
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let prefix = format!("{name}: ");
         let mut found = self.head.lines().filter_map(|line| line.strip_prefix(&prefix));
         let value = found.next().unwrap_or_else(|| panic!("no {name} in {}", self.head));
@@ -46,14 +46,14 @@ impl Received {
 }
 
 /// A connection in clear or over TLS.
-pub(super) trait Stream: Read + Write {}
+pub(crate) trait Stream: Read + Write {}
 impl<S: Read + Write> Stream for S {}
 
 type Answer = dyn Fn(&mut dyn Stream) + Send + Sync;
 
 /// Ends when it is dropped.
-pub(super) struct Receiver {
-    pub(super) address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     received: Mutex<mpsc::Receiver<Received>>,
     connections: Arc<AtomicUsize>,
     is_over: Arc<AtomicBool>,
@@ -62,7 +62,7 @@ pub(super) struct Receiver {
 
 impl Receiver {
     /// Answers with this text.
-    pub(super) fn answering(answer: &str) -> Self {
+    pub(crate) fn answering(answer: &str) -> Self {
         let answer = answer.to_owned();
         Self::start(move |stream| {
             let _ = stream.write_all(answer.as_bytes());
@@ -70,12 +70,12 @@ impl Receiver {
     }
 
     /// Does this with a connection once the message was read.
-    pub(super) fn start(answer: impl Fn(&mut dyn Stream) + Send + Sync + 'static) -> Self {
+    pub(crate) fn start(answer: impl Fn(&mut dyn Stream) + Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1", None, Arc::new(answer))
     }
 
     /// The same over TLS, at another address.
-    pub(super) fn with_tls(host: &str, pair: &Pair, answer: &'static str) -> Self {
+    pub(crate) fn with_tls(host: &str, pair: &Pair, answer: &'static str) -> Self {
         let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()
@@ -116,23 +116,23 @@ impl Receiver {
     }
 
     /// Where it is, on a path of its own.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hooks/resetd", self.address)
     }
 
     /// The next message.
-    pub(super) fn next(&self) -> Received {
+    pub(crate) fn next(&self) -> Received {
         self.received.lock().unwrap().recv_timeout(PATIENCE).unwrap()
     }
 
     /// Whether there is none that was not looked at yet.
-    pub(super) fn has_none(&self) -> bool {
+    pub(crate) fn has_none(&self) -> bool {
         let found = self.received.lock().unwrap().recv_timeout(Duration::ZERO);
         matches!(found, Err(RecvTimeoutError::Timeout))
     }
 
     /// How often somebody connected.
-    pub(super) fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }
