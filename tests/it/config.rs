@@ -674,7 +674,7 @@ fn on_an_address_that_others_reach_no_caller_is_made_up() {
     assert_eq!(output.status.code(), Some(2));
     assert_eq!(
         stderr(&output),
-        "resetd: no caller is configured, and 0.0.0.0:0 is no loopback address; make one: resetd callers add --name web --scopes issue,check,redeem,revoke\n"
+        "resetd: no caller is configured, and 0.0.0.0:0 is no loopback address; make one: resetd callers add --name web --scopes issue,deliver,check,redeem,revoke\n"
     );
     assert!(output.stdout.is_empty());
     assert!(!setup.0.path().join("keys").exists());
