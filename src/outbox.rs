@@ -143,21 +143,6 @@ impl Outbox {
         if self.0.shared.queue().reserve() { Ok(Room(self)) } else { Err(NotTaken::Full) }
     }
 
-    /// Finds out whether anything can be written down, where that failed before.
-    ///
-    /// # Errors
-    /// [`NotTaken::Unwritten`].
-    pub async fn require_paper(&self) -> Result<(), NotTaken> {
-        if !self.is_failing() {
-            return Ok(());
-        }
-        let (done, mended) = oneshot::channel();
-        if let Paper::Log { jobs, .. } = &*self.log() {
-            let _ = jobs.send(Job::Mend(done));
-        }
-        mended.await.unwrap_or(Err(NotTaken::Unwritten))
-    }
-
     /// Takes an order that nobody waits for. It is written down soon; what finds no room is counted.
     pub fn offer(&self, order: Order) {
         if self.0.shared.queue().reserve_beside(&order.lane()) {
@@ -192,9 +177,7 @@ impl Outbox {
         shared.queue().done(order, what);
         // There may be room for the next one of its kind.
         shared.changed.notify_one();
-        if let Paper::Log { jobs, .. } = &*self.log() {
-            let _ = jobs.send(Job::CrossOut(order.id));
-        }
+        self.cross_out(order);
     }
 
     /// The order is to be tried again after a while.
@@ -248,14 +231,20 @@ impl Outbox {
         matches!(*self.log(), Paper::Log { .. })
     }
 
-    /// Whoever waits for it may go away: then it is taken all the same.
     fn hand_over(&self, order: Order, promise: Option<Promise>) {
+        let order = Box::new(order);
         match &*self.log() {
             Paper::Log { jobs, .. } => {
-                let _ = jobs.send(Job::Add { order: Box::new(order), promise });
+                let _ = jobs.send(Job::Add { order, promise });
             }
             Paper::None => self.0.shared.tell(order, promise, Ok(())),
             Paper::Closed => self.0.shared.tell(order, promise, Err(NotTaken::Unwritten)),
+        }
+    }
+
+    fn cross_out(&self, order: &Order) {
+        if let Paper::Log { jobs, .. } = &*self.log() {
+            let _ = jobs.send(Job::CrossOut(order.id));
         }
     }
 
@@ -271,40 +260,66 @@ impl fmt::Debug for Outbox {
     }
 }
 
-/// Somebody waits until an order is written down.
-#[derive(Debug)]
-struct Promise {
-    /// When it is to be sent.
-    after: Duration,
-    done: oneshot::Sender<Result<(), NotTaken>>,
-}
+/// Gives an order back to whoever waits until it is written down.
+type Promise = oneshot::Sender<Result<Box<Order>, NotTaken>>;
 
 /// Room for one order.
 #[derive(Debug)]
 pub struct Room<'o>(&'o Outbox);
 
-impl Room<'_> {
-    /// Takes the order, to be sent after a while. When this returns, it will be sent, whatever happens to the
-    /// process.
+impl<'o> Room<'o> {
+    /// Writes the order down. From then on it will be sent, whatever happens to the process, unless it is
+    /// withdrawn.
     ///
     /// # Errors
     /// [`NotTaken::Unwritten`].
-    pub async fn accept(self, order: Order, after: Duration) -> Result<(), NotTaken> {
-        let (done, written) = oneshot::channel();
-        self.take(order, Some(Promise { after, done }));
-        written.await.unwrap_or(Err(NotTaken::Unwritten))
-    }
-
-    fn take(self, order: Order, promise: Option<Promise>) {
+    pub async fn write(self, order: Order) -> Result<Written<'o>, NotTaken> {
         let outbox = self.0;
         mem::forget(self);
-        outbox.hand_over(order, promise);
+        let (promise, written) = oneshot::channel();
+        outbox.hand_over(order, Some(promise));
+        let order = written.await.unwrap_or(Err(NotTaken::Unwritten))?;
+        Ok(Written { outbox, order: Some(order) })
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
         self.0.0.shared.queue().give_back();
+    }
+}
+
+/// An order that is written down. Dropped, it is sent: after a restart it would be, too.
+#[derive(Debug)]
+#[must_use = "it is not sent before it is released"]
+pub struct Written<'o> {
+    outbox: &'o Outbox,
+    /// Nothing once it was released or withdrawn.
+    order: Option<Box<Order>>,
+}
+
+impl Written<'_> {
+    /// Has it sent after a while.
+    pub fn release(mut self, after: Duration) {
+        if let Some(order) = self.order.take() {
+            self.outbox.0.shared.enqueue(*order, after);
+        }
+    }
+
+    /// Crosses it out: it was not promised after all.
+    pub fn withdraw(mut self) {
+        if let Some(order) = self.order.take() {
+            self.outbox.0.shared.queue().give_back();
+            self.outbox.cross_out(&order);
+        }
+    }
+}
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        if let Some(order) = self.order.take() {
+            self.outbox.0.shared.enqueue(*order, Duration::ZERO);
+        }
     }
 }
 
@@ -323,21 +338,33 @@ impl Shared {
     }
 
     /// An order for which room was reserved is written, or is not.
-    fn tell(&self, order: Order, promise: Option<Promise>, result: Result<(), NotTaken>) {
-        if result.is_ok() {
-            let after = promise.as_ref().map_or(Duration::ZERO, |promise| promise.after);
-            self.queue().push(order, Instant::now() + after);
-            self.changed.notify_one();
-        } else {
-            self.queue().give_back();
-            // Whoever waits is told; of the others, somebody has to know.
-            if promise.is_none() {
-                self.lost.fetch_add(1, Ordering::Relaxed);
+    fn tell(&self, order: Box<Order>, promise: Option<Promise>, result: Result<(), NotTaken>) {
+        match (result, promise) {
+            (Ok(()), None) => self.enqueue(*order, Duration::ZERO),
+            (Ok(()), Some(promise)) => {
+                // Whoever waited may be gone. What is written is sent all the same.
+                if let Err(Ok(order)) = promise.send(Ok(order)) {
+                    self.enqueue(*order, Duration::ZERO);
+                }
+            }
+            (Err(error), promise) => {
+                self.queue().give_back();
+                match promise {
+                    Some(promise) => {
+                        let _ = promise.send(Err(error));
+                    }
+                    // Nobody waits, so somebody has to know.
+                    None => {
+                        self.lost.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
             }
         }
-        if let Some(Promise { done, .. }) = promise {
-            let _ = done.send(result);
-        }
+    }
+
+    fn enqueue(&self, order: Order, after: Duration) {
+        self.queue().push(order, Instant::now() + after);
+        self.changed.notify_one();
     }
 }
 
@@ -353,7 +380,8 @@ mod tests {
     use crate::domain::policy::TenantName;
 
     async fn accept(outbox: &Outbox, order: Order) -> Result<(), NotTaken> {
-        outbox.reserve()?.accept(order, Duration::ZERO).await
+        outbox.reserve()?.write(order).await?.release(Duration::ZERO);
+        Ok(())
     }
 
     fn order(n: u8) -> Order {
@@ -406,6 +434,21 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         fs::copy(folder.path().join(LOG_FILE), elsewhere.path().join(LOG_FILE)).unwrap();
         assert_eq!(all(&open(&elsewhere)).await, [order(1)]);
+    }
+
+    #[tokio::test]
+    async fn what_is_written_is_sent_when_it_is_released_or_dropped_and_never_when_withdrawn() {
+        let folder = tempfile::tempdir().unwrap();
+        let outbox = open(&folder);
+        let write = async |n| outbox.reserve().unwrap().write(order(n)).await.unwrap();
+        let (released, dropped, withdrawn) = (write(1).await, write(2).await, write(3).await);
+        assert!(outbox.due().is_none());
+        released.release(Duration::ZERO);
+        drop(dropped);
+        withdrawn.withdraw();
+        assert_eq!(all(&outbox).await, [order(1), order(2)]);
+        outbox.close();
+        assert_eq!(all(&open(&folder)).await, [order(1), order(2)]);
     }
 
     #[tokio::test]

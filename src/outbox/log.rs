@@ -14,7 +14,6 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 
 use resetd_verify::TokenId;
-use tokio::sync::oneshot;
 
 use super::{NotTaken, Promise, Shared};
 use crate::domain::order::Order;
@@ -24,19 +23,11 @@ const MAX_BATCH: usize = 1024;
 /// A file that has this many bytes is written anew when most of them are crossed out.
 const COMPACT_BYTES: u64 = 256 * 1024;
 
-/// As long as the line of any link, and longer.
-const LONGEST_LINE: usize = 16 * 1024;
-
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(super) enum Job {
-    Add {
-        order: Box<Order>,
-        promise: Option<Promise>,
-    },
+    Add { order: Box<Order>, promise: Option<Promise> },
     CrossOut(TokenId),
-    /// To find out whether the file can be written again.
-    Mend(oneshot::Sender<Result<(), NotTaken>>),
 }
 
 /// The file and what is promised in it.
@@ -129,16 +120,6 @@ impl Log {
         (self.file, self.bytes) = write_anew(&self.path, self.live.values())?;
         self.is_doubtful = false;
         Ok(())
-    }
-
-    /// Whether another order can be written. That the file could be written anew does not say so: it may have
-    /// become shorter.
-    fn has_room(&mut self) -> bool {
-        // Where the process ends meanwhile, this is a line that was torn.
-        let tried = self.file.write_all(&[b' '; LONGEST_LINE]).and_then(|()| self.file.sync_data());
-        let taken_back = self.file.set_len(self.bytes);
-        self.is_doubtful = taken_back.is_err();
-        tried.and(taken_back).is_ok()
     }
 
     fn is_mostly_crossed_out(&self) -> bool {
@@ -234,7 +215,7 @@ impl Writer {
     }
 
     fn work(&mut self, jobs: Vec<Job>) {
-        let (mut lines, mut added, mut mending) = (String::new(), Vec::new(), Vec::new());
+        let (mut lines, mut added) = (String::new(), Vec::new());
         for job in jobs {
             match job {
                 Job::Add { order, promise } => {
@@ -247,7 +228,6 @@ impl Writer {
                     lines.push_str(&with_checksum(&format!("{CROSS_OUT}{id}")));
                     self.log.remove(id);
                 }
-                Job::Mend(done) => mending.push(done),
             }
         }
         let result = self.write(&lines, !added.is_empty());
@@ -255,20 +235,20 @@ impl Writer {
             if result.is_err() {
                 self.log.remove(order.id);
             }
-            self.shared.tell(*order, promise, result);
+            self.shared.tell(order, promise, result);
         }
-        let is_failing = self.shared.is_failing.load(Ordering::Relaxed);
-        for done in mending {
-            let _ = done.send(if is_failing { Err(NotTaken::Unwritten) } else { Ok(()) });
-        }
+    }
+
+    fn is_failing(&self) -> bool {
+        self.shared.is_failing.load(Ordering::Relaxed)
     }
 
     fn write(&mut self, lines: &str, must_last: bool) -> Result<(), NotTaken> {
         let good = self.log.bytes;
         let written = self.log.append(lines, must_last);
-        let was_failing = self.shared.is_failing.load(Ordering::Relaxed);
-        let is_failing = written.is_err() || was_failing && !self.log.has_room();
-        self.shared.is_failing.store(is_failing, Ordering::Relaxed);
+        // That something was crossed out does not say that more can be written.
+        let is_failing = written.is_err() || self.is_failing() && !must_last;
+        let was_failing = self.shared.is_failing.swap(is_failing, Ordering::Relaxed);
         match written {
             Ok(()) => {
                 if was_failing && !is_failing {
@@ -294,8 +274,6 @@ impl Writer {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use resetd_verify::Timestamp;
     use tokio::sync::oneshot;
 
@@ -314,11 +292,11 @@ mod tests {
     }
 
     fn add(writer: &mut Writer, n: u8) -> Result<(), NotTaken> {
-        let (done, mut told) = oneshot::channel();
+        let (promise, mut told) = oneshot::channel();
         assert!(writer.shared.queue().reserve());
-        let promise = Some(Promise { after: Duration::ZERO, done });
-        writer.work(vec![Job::Add { order: Box::new(order(n)), promise }]);
-        told.try_recv().unwrap()
+        let order = Box::new(order(n));
+        writer.work(vec![Job::Add { order, promise: Some(promise) }]);
+        told.try_recv().unwrap().map(drop)
     }
 
     #[test]

@@ -203,8 +203,6 @@ impl Tenant {
         let now = self.now();
         self.require_room(now).await?;
         let room = outbox.reserve()?;
-        // Older links are revoked next, so not where nothing can be written down.
-        outbox.require_paper().await?;
         let claims = issue::claims(&request.issue, policy, now, random.token_id()?)?;
         let promised = Promised { id: claims.jti, exp: claims.exp };
         let order = Order {
@@ -216,9 +214,17 @@ impl Tenant {
         };
         // What is not sent must not kill what was. So it is said of nobody, which takes as long.
         let claims = if is_throttled { of_nobody(claims, random.bytes()?) } else { claims };
-        revocations.admit(policy, &claims).wait().await?;
-        // Not sooner: whoever sends it looks whether its token is live.
-        room.accept(order, self.hiding_pause()?).await?;
+        let pause = self.hiding_pause()?;
+        // First the order, so that older links are not revoked for one that cannot be written down. It is
+        // released last: whoever sends it looks whether its token is live.
+        let written = room.write(order).await?;
+        match revocations.admit(policy, &claims).wait().await {
+            Ok(()) => written.release(pause),
+            Err(error) => {
+                written.withdraw();
+                return Err(error.into());
+            }
+        }
         Ok(promised)
     }
 
