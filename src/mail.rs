@@ -7,6 +7,7 @@ mod maildir;
 mod plain;
 mod smtp;
 mod template;
+mod tls;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr as _;
 
 use lettre::Address;
+use resetd_verify::is_identifier;
 
 use super::identifier::masked;
 
@@ -22,9 +23,9 @@ impl EmailAddress {
     /// Reads an address as it is written, without trimming or mending it.
     pub fn parse(text: &str) -> Option<Self> {
         // Quoted local parts may hold nearly anything, and no mailbox that people have needs one.
-        let forbidden =
-            |c: char| c.is_control() || c.is_whitespace() || "\"(),:;<>[\\]".contains(c);
-        if text.len() > Self::MAX_BYTES || text.contains(forbidden) || text.contains("=?") {
+        let forbidden = |c: char| c.is_whitespace() || "\"(),:;<>[\\]".contains(c);
+        let is_plain = is_identifier(text) && !text.contains(forbidden) && !text.contains("=?");
+        if text.len() > Self::MAX_BYTES || !is_plain {
             return None;
         }
         Address::from_str(text).ok().map(Self)
@@ -78,6 +79,8 @@ mod tests {
             "ann@example.com\n",
             "ann@example.com\0",
             "ann\u{2028}@example.com",
+            "ann\u{202e}@example.com",
+            "ann@ex\u{200f}ample.com",
             " ann@example.com",
             "\"ann\\\"@evil\"@example.com",
             "=?utf-8?q?ann?=@example.com",

@@ -49,16 +49,29 @@ identifier! {
     UserId
 }
 
-/// Enough of a name to recognise it in a log, not enough to write to: `u***@e***.com`.
+/// Enough of a name to recognise it in a log, not enough to write to: `u***@e***.com`. What is no name of a
+/// top domain is left out, since it could be anything.
 pub fn masked(text: &str) -> String {
-    let head = |text: &str| text.chars().take(1).collect::<String>() + "***";
+    let head = |text: &str| text.chars().find(|&c| is_harmless(c)).map(String::from);
+    let head = |text: &str| head(text).unwrap_or_default() + "***";
     match text.rsplit_once('@') {
         None => head(text),
         Some((local, domain)) => {
-            let top = domain.rsplit_once('.').map(|(_, top)| format!(".{top}"));
+            let top = domain.rsplit_once('.').map(|(_, top)| top);
+            let top = top.filter(|top| is_plain(top)).map(|top| format!(".{top}"));
             format!("{}@{}{}", head(local), head(domain), top.unwrap_or_default())
         }
     }
+}
+
+/// Whether a character can stand in a line of text: it controls nothing and turns nothing round.
+pub fn is_harmless(c: char) -> bool {
+    is_identifier(c.encode_utf8(&mut [0; 4]))
+}
+
+fn is_plain(top: &str) -> bool {
+    const MOST_BYTES: usize = 24;
+    top.len() <= MOST_BYTES && top.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 #[cfg(test)]
@@ -83,5 +96,9 @@ mod tests {
         assert_eq!(format!("{name:?}"), "Username(a***@e***.com)");
         assert_eq!(masked("bob"), "b***");
         assert_eq!(masked("bob@localhost"), "b***@l***");
+        assert_eq!(masked("bob@example.xn--p1ai"), "b***@e***.xn--p1ai");
+        assert_eq!(masked("a@b.\u{1b}[31mRED"), "a***@b***");
+        assert_eq!(masked(&format!("a@b.{}", "x".repeat(25))), "a***@b***");
+        assert_eq!(masked("\u{1b}\u{202e}a@\u{7}b.c"), "a***@b***.c");
     }
 }

@@ -33,7 +33,8 @@ impl Sender {
         // Two addresses in one sender, or what a reader could take for another address, are none.
         let is_name = is_identifier(name)
             && name.len() <= Self::MAX_NAME_BYTES
-            && !name.contains(['"', '<', '>', '@', '\\']);
+            && !name.contains(['"', '<', '>', '@', '\\'])
+            && !name.contains("=?");
         is_name.then(|| Self { name: Some(name.into()), address })
     }
 
@@ -126,6 +127,7 @@ mod tests {
             "\"Example\" <reset@example.com>",
             "Example\r\nBcc: b@example.com <reset@example.com>",
             "Example\u{202e} <reset@example.com>",
+            "=?utf-8?q?Bank?= <reset@example.com>",
             &format!("{} <reset@example.com>", "a".repeat(129)),
         ] {
             assert!(Sender::parse(text).is_none(), "{text:?}");

@@ -10,7 +10,7 @@ use lettre::transport::smtp;
 use lettre::transport::smtp::response::{Code, Severity};
 
 use crate::domain::email::EmailAddress;
-use crate::domain::identifier::masked;
+use crate::domain::identifier::{is_harmless, masked};
 
 /// Why mails cannot be sent at all as it is configured.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +23,16 @@ pub enum MailerError {
         /// What the system said.
         #[source]
         error: io::Error,
+    },
+    /// Others than the folder's owner could read the mails in it.
+    #[error(
+        "mail.directory: {path}: has mode {found:04o}, wanted 0700: mails have links that reset passwords; mend it: chmod 700 {path}"
+    )]
+    TooOpen {
+        /// The folder.
+        path: PathBuf,
+        /// The mode found.
+        found: u32,
     },
     /// The certificates that are trusted cannot be used.
     #[error("mail.ca_file: {path}: {problem}")]
@@ -99,10 +109,10 @@ pub enum Hindrance {
         /// The limit.
         seconds: u64,
     },
-    /// Every mail would fail in this way until somebody mends the settings: a wrong password, a certificate
-    /// that is not trusted, a sender for which the server does not send. The recipient did nothing wrong and
-    /// waits for a link, so the mail is worth keeping until its token expires, though the server's answer
-    /// may have been one of those that end a mail (5xx).
+    /// Every mail would fail in this way until somebody mends the settings, here or at the server: a wrong
+    /// password, a certificate that is not trusted, a sender or a client for which the server does not send.
+    /// The recipient did nothing wrong and waits for a link, so the mail is worth keeping until its token
+    /// expires, though the server's answer may have been one of those that end a mail (5xx).
     #[error("mails cannot be sent as configured, {step}: {problem}")]
     Misconfigured {
         /// What was refused.
@@ -152,15 +162,15 @@ impl fmt::Display for Step {
 
 /// What became of a step, from what the library says.
 pub(super) fn failed(step: Step, error: &smtp::Error, to: &EmailAddress) -> SendError {
-    let said = without_secrets(&cause(error), to);
+    let text = without_secrets(&cause(error), to);
     let Some(code) = error.status() else {
-        return no_answer(step, error, said);
+        return no_answer(step, error, text);
     };
-    let said = format!("{code} {said}");
+    let said = format!("{code} {text}");
     if code.severity != Severity::PermanentNegativeCompletion {
         return Hindrance::NotNow { step, said }.into();
     }
-    if is_about_this_mail(step, code) {
+    if is_about_this_mail(step, code, &text) {
         SendError::Permanent { step, said }
     } else {
         Hindrance::Misconfigured { step, problem: said }.into()
@@ -170,35 +180,64 @@ pub(super) fn failed(step: Step, error: &smtp::Error, to: &EmailAddress) -> Send
 /// Answers to the recipient and to the content are about this mail; those to all before are about us, and
 /// would be the same for every mail. So are a few codes wherever they come (RFC 5321 §4.2.3, RFC 4954 §6):
 /// a command that is not known or comes too early, and one that wants a login or TLS first.
-fn is_about_this_mail(step: Step, code: Code) -> bool {
+fn is_about_this_mail(step: Step, code: Code, text: &str) -> bool {
     let is_about_us = matches!(u16::from(code), 500 | 502 | 503 | 521 | 530 | 534 | 535 | 538);
-    matches!(step, Step::Recipient | Step::Content) && !is_about_us
+    match step {
+        Step::Recipient => !is_about_us && is_about_the_recipient(text),
+        Step::Content => !is_about_us,
+        Step::Connection | Step::Encryption | Step::Login | Step::Sender => false,
+    }
+}
+
+/// Many servers keep what they have against a sender, or against us as a client, until they hear of a
+/// recipient ("Relay access denied"). What it is about is told by the enhanced code (RFC 3463 §3): the
+/// recipient's address or mailbox, or something else. Without one, the recipient is all that was asked about.
+fn is_about_the_recipient(text: &str) -> bool {
+    matches!(enhanced_code(text), None | Some([_, 1, 0..=6 | 10] | [_, 2, _]))
+}
+
+/// As in `5.1.1`, where an answer begins with one.
+fn enhanced_code(text: &str) -> Option<[u16; 3]> {
+    let mut numbers = text.split_whitespace().next()?.split('.').map(str::parse);
+    let mut next = || numbers.next()?.ok();
+    let code = [next()?, next()?, next()?];
+    (numbers.next().is_none() && matches!(code[0], 2 | 4 | 5)).then_some(code)
 }
 
 fn no_answer(step: Step, error: &smtp::Error, said: String) -> SendError {
     let is_early = matches!(step, Step::Connection | Step::Encryption);
     match tls_problem(error) {
-        Some(problem) if is_early => {
-            let problem = format!(
-                "{problem}; the certificate must be for mail.host and signed by somebody that the system trusts or that is in mail.ca_file, and mail.encryption must be what this port speaks"
-            );
-            Hindrance::Misconfigured { step: Step::Encryption, problem }.into()
-        }
+        Some(problem) if is_early => not_trusted(&problem).into(),
         _ if error.is_client() => Hindrance::Misconfigured { step, problem: said }.into(),
         _ if step == Step::Connection => Hindrance::Unreachable { problem: said }.into(),
         _ => Hindrance::BrokeOff { step, problem: said }.into(),
     }
 }
 
-/// The fault of TLS below an error, if there is one.
-fn tls_problem(error: &smtp::Error) -> Option<String> {
-    let mut source = error.source();
-    while let Some(error) = source {
+/// What became of beginning TLS, from what the system and our own TLS say.
+pub(super) fn not_encrypted(error: &io::Error) -> Hindrance {
+    match tls_problem(error) {
+        Some(problem) => not_trusted(&problem),
+        None => Hindrance::Unreachable { problem: error.to_string() },
+    }
+}
+
+fn not_trusted(problem: &str) -> Hindrance {
+    let problem = format!(
+        "{problem}; the certificate must be for mail.host and signed by somebody that the system trusts or that is in mail.ca_file, and mail.encryption must be what this port speaks"
+    );
+    Hindrance::Misconfigured { step: Step::Encryption, problem }
+}
+
+/// The fault of TLS in or below an error, if there is one.
+fn tls_problem(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         if let Some(fault) = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             return Some(fault.to_string());
         }
-        source = error.source();
+        next = error.source();
     }
     None
 }
@@ -212,21 +251,21 @@ fn cause(error: &smtp::Error) -> String {
     cause.to_string()
 }
 
-/// What a server said, fit for a log: it may repeat the address, and even the mail.
+/// What a server said, fit for a log: it may repeat the address, and even the mail. What could be a link or
+/// a token is left out before anything is taken for an address.
 pub(super) fn without_secrets(text: &str, to: &EmailAddress) -> String {
     const MOST_CHARACTERS: usize = 300;
     const LONGEST_WORD: usize = 48;
     let local = to.as_str().rsplit_once('@').map_or("", |(local, _)| local);
     let words = text.split_whitespace().map(|word| {
+        let word: String = word.chars().filter(|&c| is_harmless(c)).collect();
         let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-        if bare.contains('@') {
-            masked(bare)
-        } else if word.contains("://") || word.len() > LONGEST_WORD {
+        if word.contains("://") || word.len() > LONGEST_WORD {
             "…".into()
-        } else if bare.eq_ignore_ascii_case(local) {
+        } else if bare.contains('@') || bare.eq_ignore_ascii_case(local) {
             masked(bare)
         } else {
-            word.chars().filter(|c| !c.is_control()).collect()
+            word
         }
     });
     let text = words.collect::<Vec<_>>().join(" ");
@@ -246,6 +285,12 @@ mod tests {
             ("spam: https://app.example.com/reset#eyJ.a.b found", "spam: … found"),
             (&format!("bad {}", "eyJhbGciOi".repeat(6)), "bad …"),
             ("two\r\nlines\u{1b}[2J", "two lines[2J"),
+            ("no a@b.\u{1b}[31mRED", "no a***@b***"),
+            ("no a@b.c\u{202e}om", "no a***@b***.com"),
+            ("see https://app.example.com/reset#eyJ.a@b.c now", "see … now"),
+            ("see app.example.com/reset#eyJhbGciOi@b.eyJhbGciOiJFUzI1NiJ9eyJ", "see …"),
+            ("bad a@b.eyJhbGciOiJFUzI1NiJ9eyJzdWI", "bad a***@b***"),
+            ("User \u{1b}alice unknown", "User a*** unknown"),
         ] {
             assert_eq!(without_secrets(said, &to), told);
         }

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart, SinglePart};
 use resetd_verify::Timestamp;
@@ -76,7 +78,7 @@ impl Letter {
         let message = lettre::Message::builder()
             .from(sender)
             .to(Mailbox::new(None, to.address().clone()))
-            .subject(rendered.subject())
+            .raw_header(subject(rendered.subject()))
             .date(UNIX_EPOCH + Duration::from_secs(self.date.seconds().min(LAST_SECOND)))
             .message_id(Some(format!("<{message_id}>")))
             // No answering machine shall answer, and none shall take it for a person's mail (RFC 3834).
@@ -100,6 +102,30 @@ impl Letter {
 
 /// The last second of the year 9999, after which there is no way to write a date.
 const LAST_SECOND: u64 = 253_402_300_799;
+
+/// What looks like an encoded word would be read as one (RFC 2047 §6.2), so it is encoded as well. The
+/// library does that only with what is beyond ASCII.
+fn subject(text: &str) -> HeaderValue {
+    let name = HeaderName::new_from_ascii_str("Subject");
+    if !text.contains("=?") {
+        return header(name, text);
+    }
+    HeaderValue::dangerous_new_pre_encoded(name, text.into(), encoded_words(text))
+}
+
+/// Words of at most 75 characters, each with whole characters in it, on a line of its own.
+fn encoded_words(text: &str) -> String {
+    const MOST_BYTES: usize = 36;
+    let mut words = vec![String::new()];
+    for c in text.chars() {
+        match words.last_mut() {
+            Some(word) if word.len() + c.len_utf8() <= MOST_BYTES => word.push(c),
+            _ => words.push(c.into()),
+        }
+    }
+    let words = words.iter().map(|word| format!("=?utf-8?b?{}?=", STANDARD.encode(word)));
+    words.collect::<Vec<_>>().join("\r\n ")
+}
 
 fn header(name: HeaderName, value: &str) -> HeaderValue {
     HeaderValue::new(name, value.into())

@@ -2,14 +2,17 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::error::{Hindrance, MailerError, SendError};
 use super::letter::Message;
 
 /// The three folders that make one.
 const FOLDERS: [&str; 3] = ["tmp", "new", "cur"];
+/// What has been in `tmp/` for longer was left there by a process that died.
+const LONGEST_WRITTEN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A folder of mails.
 #[derive(Clone, Debug)]
@@ -18,13 +21,16 @@ pub(super) struct Maildir {
 }
 
 impl Maildir {
-    /// Makes what is not there, for its owner only.
+    /// Makes what is not there, for its owner only, and refuses what others may look into.
     pub(super) fn open(directory: PathBuf) -> Result<Self, MailerError> {
         for folder in FOLDERS {
             let path = directory.join(folder);
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
             made.map_err(|error| MailerError::Folder { path, error })?;
         }
+        require_private(&directory)?;
+        let path = directory.join("tmp");
+        remove_left_over(&path).map_err(|error| MailerError::Folder { path, error })?;
         Ok(Self { directory })
     }
 
@@ -59,6 +65,35 @@ impl Maildir {
         let is_there = fs::exists(self.directory.join("new").join(id))?;
         Ok(is_there || is_among(&self.directory.join("cur"), id)?)
     }
+}
+
+fn require_private(directory: &Path) -> Result<(), MailerError> {
+    let path = directory.to_owned();
+    let found = match fs::metadata(directory) {
+        Ok(metadata) => metadata.permissions().mode() & 0o7777,
+        Err(error) => return Err(MailerError::Folder { path, error }),
+    };
+    if found & 0o077 != 0 {
+        return Err(MailerError::TooOpen { path, found });
+    }
+    Ok(())
+}
+
+/// How old a file is, is told by a new one: both have their time from the same clock.
+fn remove_left_over(tmp: &Path) -> io::Result<()> {
+    let now = tempfile::tempfile_in(tmp)?.metadata()?.modified()?;
+    for entry in fs::read_dir(tmp)? {
+        let entry = entry?;
+        // What is gone meanwhile was somebody else's, who is done with it.
+        let Ok(metadata) = entry.metadata() else {
+            continue;
+        };
+        let age = now.duration_since(metadata.modified()?).unwrap_or_default();
+        if metadata.is_file() && age > LONGEST_WRITTEN {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn is_among(folder: &Path, id: &str) -> io::Result<bool> {

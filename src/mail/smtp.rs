@@ -5,30 +5,30 @@
 //! up on another one's link. Here a connection is kept only after a mail that went through to its end.
 
 use std::fmt;
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use lettre::Address;
 use lettre::transport::smtp;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters,
-};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, TlsParameters};
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use lettre::transport::smtp::response::{Response, Severity};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
 
-use super::error::{Hindrance, MailerError, SendError, Step, failed, without_secrets};
+use super::error::{
+    Hindrance, MailerError, SendError, Step, failed, not_encrypted, without_secrets,
+};
 use super::letter::Message;
 use super::plain::Plain;
+use super::tls::{Encrypted, Tls};
 use crate::domain::mail::Encryption;
 use crate::domain::secret::Secret;
 
@@ -38,6 +38,9 @@ const MOST_CONNECTIONS: usize = 4;
 const LONGEST_IDLE: Duration = Duration::from_secs(30);
 /// The longest that one address of a server is tried: another one may answer.
 const LONGEST_CONNECT: Duration = Duration::from_secs(10);
+/// The longest that a kept connection may take to show that it is alive. A firewall that forgot it gives no
+/// error, and a new one is quickly made.
+const LONGEST_PROBE: Duration = Duration::from_secs(3);
 
 /// A mail server, and who we are to it.
 #[derive(Clone, Debug)]
@@ -75,8 +78,6 @@ pub(super) struct Smtp {
     idle: Mutex<Vec<Idle>>,
 }
 
-struct Tls(TlsParameters);
-
 /// A connection that has carried a mail to its end, and since when nothing happened on it.
 struct Idle {
     connection: AsyncSmtpConnection,
@@ -85,10 +86,7 @@ struct Idle {
 
 impl Smtp {
     pub(super) fn new(settings: SmtpSettings) -> Result<Self, MailerError> {
-        let tls = match settings.encryption {
-            Encryption::None => None,
-            Encryption::StartTls | Encryption::Tls => Some(Tls(tls(&settings)?)),
-        };
+        let tls = Tls::new(&settings)?;
         let slots = Semaphore::new(MOST_CONNECTIONS);
         Ok(Self { settings, tls, hello: hello(), slots, idle: Mutex::default() })
     }
@@ -114,12 +112,16 @@ impl Smtp {
         Ok(())
     }
 
-    /// One that the server still answers on.
+    /// One that the server still answers on, and soon.
     async fn idle_connection(&self) -> Option<AsyncSmtpConnection> {
         loop {
             let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let Idle { mut connection, since } = idle?;
-            if since.elapsed() < LONGEST_IDLE && connection.test_connected().await {
+            if since.elapsed() >= LONGEST_IDLE {
+                continue;
+            }
+            let limit = LONGEST_PROBE.min(self.settings.timeout / 3);
+            if timeout(limit, connection.test_connected()).await == Ok(true) {
                 return Some(connection);
             }
         }
@@ -127,14 +129,20 @@ impl Smtp {
 
     /// Encrypted as was asked for, and logged in after that.
     async fn new_connection(&self, message: &Message) -> Result<AsyncSmtpConnection, SendError> {
-        let mut connection = match &self.tls {
-            Some(Tls(tls)) if self.settings.encryption == Encryption::Tls => {
-                self.connect_with_tls(tls.clone(), message).await?
+        let (mut connection, is_encrypted) = match &self.tls {
+            // The library does not know that there is TLS around it.
+            Some(Tls::FromTheStart(tls, name)) => {
+                (self.connect_with_tls(tls, name, message).await?, true)
             }
-            Some(Tls(tls)) => self.connect_with_starttls(tls.clone(), message).await?,
-            None => self.connect_in_the_clear(message).await?,
+            Some(Tls::Starttls(tls)) => {
+                let connection = self.connect_with_starttls(tls.clone(), message).await?;
+                let is_encrypted = connection.is_encrypted();
+                (connection, is_encrypted)
+            }
+            None => (self.connect_in_the_clear(message).await?, false),
         };
         if let Some(login) = &self.settings.login {
+            require_encryption(is_encrypted)?;
             log_in(&mut connection, login, message).await?;
         }
         Ok(connection)
@@ -142,12 +150,14 @@ impl Smtp {
 
     async fn connect_with_tls(
         &self,
-        tls: TlsParameters,
+        tls: &TlsConnector,
+        name: &ServerName<'static>,
         message: &Message,
     ) -> Result<AsyncSmtpConnection, SendError> {
-        let server = (self.settings.host.as_str(), self.settings.port);
-        let (limit, hello) = (Some(self.connect_limit()), &self.hello);
-        AsyncSmtpConnection::connect_tokio1(server, limit, hello, Some(tls), None)
+        let plain = Plain::new(self.reach().await?);
+        let encrypted = tls.connect(name.clone(), plain).await;
+        let encrypted = Encrypted(encrypted.map_err(|error| not_encrypted(&error))?);
+        AsyncSmtpConnection::connect_with_transport(Box::new(encrypted), &self.hello)
             .await
             .map_err(|error| failed(Step::Connection, &error, &message.to))
     }
@@ -209,16 +219,20 @@ fn require_starttls(connection: &AsyncSmtpConnection) -> Result<(), Hindrance> {
     Err(Hindrance::Misconfigured { step: Step::Encryption, problem })
 }
 
-/// Never in the clear, whatever the settings say.
+/// No password passes in the clear, whatever the settings say.
+fn require_encryption(is_encrypted: bool) -> Result<(), Hindrance> {
+    if is_encrypted {
+        return Ok(());
+    }
+    let problem = "the password would pass in the clear, so nothing was sent".into();
+    Err(Hindrance::Misconfigured { step: Step::Login, problem })
+}
+
 async fn log_in(
     connection: &mut AsyncSmtpConnection,
     login: &Login,
     message: &Message,
 ) -> Result<(), SendError> {
-    if !connection.is_encrypted() {
-        let problem = "the password would pass in the clear, so nothing was sent".into();
-        return Err(Hindrance::Misconfigured { step: Step::Login, problem }.into());
-    }
     let (name, password) = (login.username.clone(), login.password.expose().into());
     let mechanisms = [Mechanism::Plain, Mechanism::Login];
     let said = connection.auth(&mechanisms, &Credentials::new(name, password)).await;
@@ -284,37 +298,6 @@ fn hello() -> ClientId {
     let name = ClientId::default();
     let is_bare = matches!(&name, ClientId::Domain(name) if !name.contains('.'));
     if is_bare { ClientId::Ipv4(Ipv4Addr::LOCALHOST) } else { name }
-}
-
-/// On ring: the library takes it as a value where nothing is installed for the whole process, and nothing is
-/// installed here.
-fn tls(settings: &SmtpSettings) -> Result<TlsParameters, MailerError> {
-    let mut builder = TlsParameters::builder(settings.host.clone());
-    if let Some(path) = &settings.ca_file {
-        // Who names signers means these alone.
-        builder = builder.certificate_store(CertificateStore::None);
-        builder = builder.add_root_certificate(signers(path)?);
-    }
-    builder.build().map_err(|error| match &settings.ca_file {
-        Some(path) => MailerError::CaFile { path: path.clone(), problem: error.to_string() },
-        None => MailerError::Tls { problem: error.to_string() },
-    })
-}
-
-fn signers(path: &Path) -> Result<Certificate, MailerError> {
-    let refuse = |problem: String| MailerError::CaFile { path: path.into(), problem };
-    let text = fs::read(path).map_err(|error| refuse(error.to_string()))?;
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    if found.map_err(|error| refuse(error.to_string()))?.is_empty() {
-        return Err(refuse("wanted certificates in PEM, found none".into()));
-    }
-    Certificate::from_pem(&text).map_err(|error| refuse(error.to_string()))
-}
-
-impl fmt::Debug for Tls {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Tls(…)")
-    }
 }
 
 impl fmt::Debug for Idle {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Output, State, UndefinedBehavior};
-use resetd_verify::is_identifier;
 
+use crate::domain::identifier::is_harmless;
 use crate::domain::language::Language;
 use crate::domain::secret::Secret;
 use files::Files;
@@ -214,36 +214,39 @@ fn name_of(kind: Kind, language: &Language, part: Part) -> String {
 /// What can become a header has no end of a line in it.
 fn single_line(text: &str) -> String {
     const MOST_CHARACTERS: usize = 200;
-    let is_harmless = |c: char| is_identifier(c.encode_utf8(&mut [0; 4]));
     let text: String = text.chars().map(|c| if is_harmless(c) { c } else { ' ' }).collect();
     text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(MOST_CHARACTERS).collect()
 }
 
-/// A value that is not there is an error. No filter turns escaping off: the values come from others.
+/// A value that is not there is an error. Nothing turns escaping off: the values come from others.
 fn empty_environment() -> Environment<'static> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|name| {
-        let is_page = name.ends_with(Part::Html.ending());
-        if is_page { AutoEscape::Html } else { AutoEscape::None }
+        if is_page(name) { AutoEscape::Html } else { AutoEscape::None }
     });
     environment.set_formatter(write_escaped);
     environment.remove_filter("safe");
     environment
 }
 
+fn is_page(template: &str) -> bool {
+    template.ends_with(Part::Html.ending())
+}
+
 /// As the library does it, but for the slash, which means nothing in HTML: a link stays one that people and
-/// programs can read in the source.
+/// programs can read in the source. What is a page is told by its name, since a template can say something
+/// else of itself (`autoescape`).
 fn write_escaped(
     out: &mut Output<'_>,
     state: &mut State<'_, '_>,
     value: &Value,
 ) -> Result<(), minijinja::Error> {
     let text = value.to_string();
-    if *state.auto_escape() == AutoEscape::None || value.is_safe() {
-        out.write_str(&text)?;
-    } else {
+    if is_page(state.name()) && !value.is_safe() {
         write_html(out, &text)?;
+    } else {
+        out.write_str(&text)?;
     }
     Ok(())
 }

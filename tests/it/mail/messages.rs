@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::Duration;
 
 use resetd::domain::identifier::Username;
 use resetd::mail::{About, Letter, LetterId, Mailer, SendError, Transport};
@@ -96,18 +97,29 @@ fn a_mail_is_written_down_in_the_same_way_each_time() {
 #[test]
 fn no_name_of_a_user_or_a_product_becomes_a_header_or_a_recipient() {
     assert!(Username::parse("alice\r\nBcc: eve@example.net").is_none());
-    for product in [
-        "Shop\r\nBcc: eve@example.net",
-        "Shop\nBcc: eve@example.net",
-        "Shop\rBcc: eve@example.net\r\n\r\n<h1>",
-        "Shop\u{2028}Bcc: eve@example.net\u{0}\u{85}",
-        "=?utf-8?q?Shop=0d=0aBcc:_eve@example.net?=",
-        &"long ".repeat(200),
+    let long = "long ".repeat(200);
+    for (product, told) in [
+        ("Shop\r\nBcc: eve@example.net", "Shop Bcc: eve@example.net"),
+        ("Shop\nBcc: eve@example.net", "Shop Bcc: eve@example.net"),
+        ("Shop\rBcc: eve@example.net\r\n\r\n<h1>", "Shop Bcc: eve@example.net <h1>"),
+        ("Shop\u{2028}Bcc: eve@example.net\u{0}\u{85}", "Shop Bcc: eve@example.net"),
+        (
+            "=?utf-8?q?Shop=0d=0aBcc:_eve@example.net?=",
+            "=?utf-8?q?Shop=0d=0aBcc:_eve@example.net?=",
+        ),
+        ("Zo\u{eb}'s \u{1f511} =?utf-8?b?ZQ==?= =?", "Zo\u{eb}'s \u{1f511} =?utf-8?b?ZQ==?= =?"),
+        (long.as_str(), &long[..200]),
     ] {
         let rendered = render(&username("eve@example.net, bob"), product, reset(&long_link()));
         let letter = letter_with("alice@example.net", "order-1", rendered);
         let mail = parsed_letter(&letter);
         assert_eq!(names(&mail), HEADERS, "{product:?}");
+        let subject: String = format!("Reset your password for {told}").chars().take(200).collect();
+        assert_eq!(header(&mail, "Subject"), subject);
+        let text = mail["parts"][0][1].as_str().unwrap();
+        let line = format!("someone asked to reset the password of this account at {told}:");
+        assert!(text.lines().any(|it| it == line), "{text}");
+        assert!(mail["longest"].as_u64().unwrap() <= 78, "{}", mail["longest"]);
         assert_eq!(mail["to"], json!(["alice@example.net"]));
         assert_eq!(mail["defects"], json!([]));
         assert_eq!(mail["parts"].as_array().unwrap().len(), 2);
@@ -174,8 +186,8 @@ async fn a_mail_in_a_folder_is_whole_and_its_owners() {
 #[tokio::test]
 async fn a_mail_stands_in_a_folder_once_also_when_it_was_seen() {
     let folder = tempfile::tempdir().unwrap();
-    let (new, cur) = (folder.path().join("new"), folder.path().join("cur"));
-    let mailer = Mailer::new(Transport::Maildir(folder.path().into())).unwrap();
+    let (new, cur) = (folder.path().join("mail/new"), folder.path().join("mail/cur"));
+    let mailer = Mailer::new(Transport::Maildir(folder.path().join("mail"))).unwrap();
     let send = async |id: &str| mailer.send(&letter_to("alice@example.net", id)).await.unwrap();
     send("order-1").await;
     send("order-1").await;
@@ -186,6 +198,41 @@ async fn a_mail_stands_in_a_folder_once_also_when_it_was_seen() {
     assert!(files(&new).is_empty());
     send("order-10").await;
     assert_eq!(files(&new), ["order-10@example.com"]);
+}
+
+#[test]
+fn a_folder_that_others_may_look_into_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mail");
+    fs::create_dir(&path).unwrap();
+    let open = || Mailer::new(Transport::Maildir(path.clone()));
+    for mode in [0o755, 0o750, 0o701, 0o720] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = open().unwrap_err().to_string();
+        assert!(error.starts_with("mail.directory: "), "{error}");
+        let mend = format!("chmod 700 {}", path.display());
+        assert!(error.contains(&format!("has mode {mode:04o}")) && error.ends_with(&mend));
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    open().unwrap();
+}
+
+#[test]
+fn what_a_process_that_died_left_half_written_is_removed_a_day_later() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("mail");
+    let open = || Mailer::new(Transport::Maildir(path.clone())).unwrap();
+    open();
+    for name in ["tmp/old", "tmp/fresh", "new/old"] {
+        let file = fs::File::create(path.join(name)).unwrap();
+        if name.ends_with("old") {
+            let now = file.metadata().unwrap().modified().unwrap();
+            file.set_modified(now - Duration::from_secs(25 * 60 * 60)).unwrap();
+        }
+    }
+    open();
+    assert_eq!(files(&path.join("tmp")), ["fresh"]);
+    assert_eq!(files(&path.join("new")), ["old"]);
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         tell(event="recipient", address=address)
         if behaviour == "refuse_recipient":
-            return f"550 5.1.1 <{address}>: Recipient address rejected: User unknown"
+            answer = settings.get("answer", "550 5.1.1 <{to}>: Recipient address rejected: User unknown")
+            return answer.replace("{to}", address).replace("{from}", envelope.mail_from)
         if behaviour == "late_recipient" and self.mails == 0:
             self.mails += 1
             await asyncio.sleep(settings["seconds"])
@@ -76,6 +77,12 @@ class Server(SMTP):
         if behaviour == "inject" and status.startswith("220 Ready to start TLS"):
             status += "\r\n250 injected"
         await super().push(status)
+
+    async def smtp_NOOP(self, arg):
+        if behaviour == "tarpit_noop":
+            tell(event="asked")
+            await asyncio.sleep(3600)
+        await super().smtp_NOOP(arg)
 
     async def smtp_AUTH(self, arg):
         tell(event="command", command="AUTH", tls=self.session.ssl is not None)

@@ -2,17 +2,23 @@
 
 use std::io::Write as _;
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use resetd::domain::mail::Encryption;
 use resetd::domain::secret::Secret;
 use resetd::mail::{Hindrance, Mailer, SendError, SmtpSettings, Step, Transport};
+use rustls::crypto::ring::default_provider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use super::letter_to;
 use super::servers::{MailServer, Maker, SOON, count};
 use crate::server::PATIENCE;
-use crate::tls::certificates::Authority;
+use crate::tls::certificates::{Authority, Pair};
 
 const ALICE: &str = "alice@example.net";
 
@@ -106,6 +112,47 @@ async fn a_refused_recipient_is_a_permanent_failure_and_is_told_without_the_addr
     let said = "550 5.1.1 a***@e***.net Recipient address rejected: User unknown".into();
     let wanted = SendError::Permanent { step: Step::Recipient, said };
     assert_eq!(refused(&server.mailer()).await, wanted);
+}
+
+fn refusing(answer: &str) -> MailServer {
+    let more = json!({ "behaviour": "refuse_recipient", "answer": answer });
+    MailServer::start(Maker::Aiosmtpd, Encryption::StartTls, &more)
+}
+
+#[tokio::test]
+async fn what_is_said_of_a_recipient_ends_a_mail() {
+    for answer in [
+        "550 <{to}>: No such user here",
+        "550 5.1.0 <{to}>: Address rejected",
+        "556 5.1.10 <{to}>: Recipient address has null MX",
+        "552 5.2.2 <{to}>: Mailbox full",
+        "550 5.2.1",
+    ] {
+        let error = refused(&refusing(answer).mailer()).await;
+        assert!(
+            matches!(error, SendError::Permanent { step: Step::Recipient, .. }),
+            "{answer}: {error:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_against_us_is_our_mistake_though_it_says_so_at_the_recipient() {
+    for (answer, wanted) in [
+        (
+            "553 5.7.1 <{from}>: Sender address rejected: not owned by user resetd",
+            "553 5.7.1 r***@e***.com Sender address rejected",
+        ),
+        ("554 5.7.1 <{to}>: Relay access denied", "554 5.7.1 a***@e***.net Relay access denied"),
+        ("554 5.7.1 Service unavailable; Client host blocked", "Client host blocked"),
+        ("550 5.7.26 Unauthenticated mail is not accepted", "550 5.7.26 Unauthenticated"),
+        ("550 5.1.8 <{from}>: Sender address rejected: Domain not found", "550 5.1.8 r***"),
+        ("550 5.1.7 <{from}>: Sender address rejected", "550 5.1.7 r***"),
+        ("550 5.3.0 Not here", "550 5.3.0 Not here"),
+    ] {
+        let error = refused(&refusing(answer).mailer()).await;
+        assert_misconfigured(&error, Step::Recipient, wanted);
+    }
 }
 
 #[tokio::test]
@@ -270,6 +317,63 @@ async fn an_answer_without_an_end_does_not_take_our_memory() {
     assert!(error.to_string().contains("more than any answer has"), "{error}");
     // What the system holds on its way is not ours.
     assert!(talking.join().unwrap() < 32 * 1024 * 1024);
+}
+
+/// Says so much without an end of a line, over TLS from the first byte, until nobody listens any more.
+fn talkative(pair: &Pair) -> (u16, JoinHandle<usize>) {
+    let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![pair.der()], key)
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let talking = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let connection = ServerConnection::new(Arc::new(config)).unwrap();
+        let (mut stream, mut said) = (StreamOwned::new(connection, stream), 0);
+        while said < MOST_SAID && stream.write_all(&[b'2'; 4096]).is_ok() {
+            said += 4096;
+        }
+        said
+    });
+    (port, talking)
+}
+
+const MOST_SAID: usize = 256 * 1024 * 1024;
+
+#[tokio::test]
+async fn an_answer_without_an_end_does_not_take_our_memory_over_tls_either() {
+    let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, &authority.pem).unwrap();
+    let (port, talking) = talkative(&authority.sign());
+    let settings = SmtpSettings {
+        host: "127.0.0.1".into(),
+        port,
+        encryption: Encryption::Tls,
+        login: None,
+        ca_file: Some(ca_file),
+        timeout: PATIENCE,
+    };
+    let error = refused(&mailer(settings)).await;
+    assert!(error.to_string().contains("more than any answer has"), "{error}");
+    assert!(talking.join().unwrap() < 32 * 1024 * 1024);
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_hangs_costs_the_next_mail_a_part_of_its_time_only() {
+    let server = MailServer::behaving("tarpit_noop");
+    let mut settings = server.settings();
+    settings.timeout = Duration::from_secs(15);
+    let mailer = mailer(settings);
+    mailer.send(&letter_to(ALICE, "order-1")).await.unwrap();
+    mailer.send(&letter_to(ALICE, "order-2")).await.unwrap();
+    let events = server.end();
+    let counts = ["mail", "asked", "connection"].map(|name| count(&events, name));
+    assert_eq!(counts, [2, 1, 2]);
 }
 
 #[tokio::test]

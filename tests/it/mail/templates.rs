@@ -41,6 +41,24 @@ fn a_name_is_literal_in_text_and_escaped_in_html() {
 }
 
 #[test]
+fn no_template_turns_escaping_in_html_off_or_on_in_text() {
+    for wanted in ["false", "'none'"] {
+        let page = format!(
+            "{{% autoescape {wanted} %}}{{{{ username }}}}{{% endautoescape %}}{{{{ link }}}}"
+        );
+        let text = "{% autoescape true %}{{ username }} {{ link }}{% endautoescape %}";
+        let folder = folder(&[("reset.en.html", &page), ("reset.en.txt", text)]);
+        let templates = load(folder.path(), "en").unwrap();
+        let name = username("<b>&");
+        let values = Values { username: &name, product: "Example", about: reset(&long_link()) };
+        let rendered = templates.render(&[], &values).unwrap();
+        let html = rendered.html().expose();
+        assert!(html.starts_with("&lt;b&gt;&amp;https://"), "{html}");
+        assert!(rendered.text().expose().starts_with("<b>& https://"));
+    }
+}
+
+#[test]
 fn a_mail_is_in_the_first_wanted_language_that_is_there() {
     let templates = built_in();
     let name = username("alice");
