@@ -1,5 +1,6 @@
 //! Requests to other services: with a time limit, within bounds, and to nobody but who was named. Guarded
-//! ones go to a target of the configuration; the others are those of commands, and for public keys.
+//! ones go to a target of the configuration; the others are those of commands, to directories of users, and
+//! for public keys.
 
 mod guard;
 
@@ -27,14 +28,18 @@ const MAX_DISCARDED_BYTES: u64 = 64 * 1024;
 /// nowhere else. A proxy of the environment is for hosts that are not this machine. `timeout` is for one
 /// whole exchange.
 pub fn agent(url: &str, timeout: Duration) -> Agent {
-    agent_trusting(url, timeout, RootCerts::PlatformVerifier)
-}
-
-/// The same where others decide whom to trust.
-pub fn agent_trusting(url: &str, timeout: Duration, roots: RootCerts) -> Agent {
     let uri: Option<Uri> = url.parse().ok();
     let is_here = uri.as_ref().and_then(Uri::host).is_some_and(is_loopback);
     let proxy = if is_here { None } else { Proxy::try_from_env() };
+    unguarded(proxy, RootCerts::PlatformVerifier, timeout)
+}
+
+/// The same past every proxy, and where others may decide whom to trust.
+pub fn direct_agent(roots: RootCerts, timeout: Duration) -> Agent {
+    unguarded(None, roots, timeout)
+}
+
+fn unguarded(proxy: Option<Proxy>, roots: RootCerts, timeout: Duration) -> Agent {
     let tls = TlsConfig::builder().root_certs(roots).build();
     Agent::config_builder()
         .tls_config(tls)

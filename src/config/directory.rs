@@ -129,10 +129,8 @@ impl Check<'_> {
         }
     }
 
-    /// Where there is an `@` there may be a password, which is not repeated.
     fn refuse_url<T>(&self, written: &Written<'_>, wanted: &str) -> Result<T, ConfigError> {
-        let url = &written.raw.url;
-        let found = if url.contains('@') { "one with an @".into() } else { format!("{url:?}") };
+        let found = shown(&written.raw.url);
         self.refuse(&written.key("url"), format!("wanted {wanted}, found {found}"))
     }
 
@@ -281,6 +279,20 @@ impl Check<'_> {
                 .refuse(key, format!("{place}: wanted {what} in one line, found something else"));
         }
         Ok(Some((secret, place)))
+    }
+}
+
+/// What may be repeated of a URL: where there is an `@` there may be a password, and behind the host a key.
+fn shown(url: &str) -> String {
+    if url.contains('@') {
+        return "one with an @".into();
+    }
+    let host = url.find("://").map_or(0, |at| at + "://".len());
+    match url[host..].find(['/', '?', '#', '\\']) {
+        Some(end) if host + end + 1 < url.len() => {
+            format!("{:?}", url[..=host + end].to_owned() + "…")
+        }
+        _ => format!("{url:?}"),
     }
 }
 

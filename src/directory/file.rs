@@ -91,7 +91,7 @@ impl People {
             return;
         }
         watched.read = stamp;
-        match load(&self.path) {
+        match load(&self.path).and_then(|table| self.if_not_emptied(table)) {
             Ok(table) => {
                 tracing::info!(users = table.len(), "the changed file of users is taken up");
                 self.current.store(table.into());
@@ -103,6 +103,15 @@ impl People {
                 );
             }
         }
+    }
+
+    /// Users do not go all at once. A file without any is one that somebody begins to write, or a mistake.
+    fn if_not_emptied(&self, table: Table) -> Result<Table, String> {
+        if !table.is_empty() || self.current.load().is_empty() {
+            return Ok(table);
+        }
+        let path = self.path.display();
+        Err(format!("{path}: has no users any more; if that is meant, restart the server"))
     }
 }
 
@@ -140,8 +149,18 @@ fn load(path: &Path) -> Result<Table, String> {
 /// What is looked at is what is read, also if somebody swaps the file in between.
 fn read(path: &Path) -> Result<String, String> {
     let failed = |error| format!("{}: {error}", path.display());
+    let not_a_file =
+        || Err(format!("{}: is no regular file; wanted one with the users in it", path.display()));
+    // Opening a pipe waits for whoever writes to it.
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return not_a_file();
+    }
     let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
+    let metadata = file.metadata().map_err(failed)?;
+    if !metadata.is_file() {
+        return not_a_file();
+    }
+    let mode = metadata.permissions().mode() & 0o7777;
     if mode & 0o022 != 0 {
         return Err(format!(
             "{0}: has mode {mode:04o}, so others than its owner may write to it, and whoever does decides where tokens go; mend it: chmod go-w {0}",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ureq::http::StatusCode;
+use ureq::http::{HeaderMap, StatusCode, header};
 use ureq::tls::{Certificate, RootCerts};
 use ureq::{Agent, Error};
 
@@ -27,7 +27,7 @@ impl JsonService {
         access: WebAccess,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
-        let web = Web::open(&url.to_string(), access, timeout)?;
+        let web = Web::open(access, timeout)?;
         Ok(Self { url, web })
     }
 
@@ -37,12 +37,18 @@ impl JsonService {
         username: &Username,
         left: Duration,
     ) -> Result<Option<Person>, String> {
-        let cannot = "a name of dots cannot be asked for in the path of a URL";
+        let cannot = "a name of dots, or with a slash, cannot be asked for in the path of a URL; put {username} into the query of directory.url instead";
         let url = self.url.of(username).ok_or(cannot)?;
-        match self.web.get(&url, "application/json", left)? {
-            (StatusCode::OK, body) => person(&body, username).map(Some),
-            (StatusCode::NOT_FOUND, _) => Ok(None),
-            (status, _) => Err(format!("{} answered {status}, wanted 200 or 404", self.url)),
+        let answer = self.web.get(&url, "application/json", left)?;
+        let origin = self.url.origin();
+        match answer.status {
+            StatusCode::OK => person(&answer.body, username).map(Some),
+            StatusCode::NOT_FOUND if answer.is_json && object(&answer.body).is_ok() => Ok(None),
+            // So answer servers and proxies that know nothing of users, where the URL is wrong.
+            StatusCode::NOT_FOUND => Err(format!(
+                "{origin} answered 404 without a JSON object, which may be no word about the user"
+            )),
+            status => Err(format!("{origin} answered {status}, wanted 200 or 404")),
         }
     }
 }
@@ -65,6 +71,13 @@ fn person(body: &[u8], asked: &Username) -> Result<Person, String> {
     person.into_person()
 }
 
+/// What was answered over the web.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    is_json: bool,
+    pub(super) body: Vec<u8>,
+}
+
 /// Who is asked over the web, and how.
 pub(super) struct Web {
     agent: Agent,
@@ -72,7 +85,7 @@ pub(super) struct Web {
 }
 
 impl Web {
-    pub(super) fn open(url: &str, access: WebAccess, timeout: Duration) -> Result<Self, OpenError> {
+    pub(super) fn open(access: WebAccess, timeout: Duration) -> Result<Self, OpenError> {
         let trusted = match &access.ca_file {
             None => RootCerts::PlatformVerifier,
             Some(path) => {
@@ -80,27 +93,30 @@ impl Web {
                 found.iter().map(|der| Certificate::from_der(der).to_owned()).into()
             }
         };
-        let agent = fetch::agent_trusting(url, timeout, trusted);
+        let agent = fetch::direct_agent(trusted, timeout);
         Ok(Self { agent, token: access.token })
     }
 
-    /// Status and body of the answer. The URL has the name of a user in it, so no reason repeats it.
-    pub(super) fn get(
-        &self,
-        url: &str,
-        accept: &str,
-        left: Duration,
-    ) -> Result<(StatusCode, Vec<u8>), String> {
+    /// The URL has the name of a user in it, so no reason repeats it.
+    pub(super) fn get(&self, url: &str, accept: &str, left: Duration) -> Result<Answer, String> {
         let mut request = self.agent.get(url).header("accept", accept);
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.expose()));
         }
         let answer = request.config().timeout_global(Some(left)).build().call();
         let mut answer = answer.map_err(|error| reason(&error))?;
-        let status = answer.status();
+        let (status, is_json) = (answer.status(), is_json(answer.headers()));
         let body = answer.body_mut().with_config().limit(fetch::MAX_ANSWER_BYTES).read_to_vec();
-        Ok((status, body.map_err(|error| reason(&error))?))
+        let body = body.map_err(|error| reason(&error))?;
+        Ok(Answer { status, is_json, body })
     }
+}
+
+/// Of JSON, as data or as a problem (RFC 9457).
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = value.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    ["application/json", "application/problem+json"].iter().any(|it| kind.eq_ignore_ascii_case(it))
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "only what is told here repeats no URL")]

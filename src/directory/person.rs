@@ -31,6 +31,22 @@ pub struct Person {
     pub language: Option<Language>,
 }
 
+impl Person {
+    /// How much memory it takes, about.
+    pub(super) fn bytes(&self) -> usize {
+        let texts = [
+            Some(self.username.as_str()),
+            self.email.as_ref().map(EmailAddress::as_str),
+            self.user_id.as_ref().map(UserId::as_str),
+            self.credential_id.as_ref().map(CredentialId::as_str),
+            self.language.as_ref().map(Language::as_str),
+        ];
+        let providers = self.identity_providers.iter().map(|name| size_of_val(name) + name.len());
+        let texts = texts.into_iter().flatten().map(str::len);
+        size_of_val(self) + texts.chain(providers).sum::<usize>()
+    }
+}
+
 impl fmt::Debug for Person {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Person(…)")
@@ -95,10 +111,17 @@ fn providers(told: &[&str]) -> Result<Vec<String>, String> {
 }
 
 /// Whether two names differ in the case of their letters at most. A letter of ASCII is no other than one of
-/// ASCII: the Kelvin sign is not a K, though its lower case is.
+/// ASCII: the Kelvin sign is not a K, though its lower case is. Beyond, both cases must be the same: the
+/// theta symbol is not a theta, though its lower case is.
 pub(super) fn is_same_but_for_case(one: &str, other: &str) -> bool {
-    let is_same = |(a, b): (char, char)| {
-        a == b || (a.is_ascii() == b.is_ascii() && a.to_lowercase().eq(b.to_lowercase()))
+    let is_same = |(a, b): (char, char)| match (a.is_ascii(), b.is_ascii()) {
+        (true, true) => a.eq_ignore_ascii_case(&b),
+        (false, false) => {
+            let is_folded =
+                a.to_lowercase().eq(b.to_lowercase()) && a.to_uppercase().eq(b.to_uppercase());
+            a == b || is_folded
+        }
+        _ => false,
     };
     one.chars().count() == other.chars().count() && one.chars().zip(other.chars()).all(is_same)
 }
@@ -134,7 +157,13 @@ mod tests {
 
     #[test]
     fn names_are_the_same_in_another_case_only() {
-        for (one, other) in [("ann", "ANN"), ("Zo\u{eb}", "zO\u{cb}"), ("a b", "A B")] {
+        for (one, other) in [
+            ("ann", "ANN"),
+            ("Zo\u{eb}", "zO\u{cb}"),
+            ("a b", "A B"),
+            ("\u{398}", "\u{3b8}"),
+            ("\u{436}", "\u{416}"),
+        ] {
             assert!(is_same_but_for_case(one, other), "{one} {other}");
         }
         for (one, other) in [
@@ -143,6 +172,13 @@ mod tests {
             ("k", "\u{212a}"),
             ("zo\u{eb}", "zoe"),
             ("ss", "\u{df}"),
+            ("\u{3f4}", "\u{398}"),
+            ("\u{3f4}", "\u{3b8}"),
+            ("\u{3d1}", "\u{3b8}"),
+            ("\u{212b}", "\u{e5}"),
+            ("\u{1e9e}", "\u{df}"),
+            ("s", "\u{17f}"),
+            ("a[", "a{"),
         ] {
             assert!(!is_same_but_for_case(one, other), "{one} {other}");
         }

@@ -24,7 +24,7 @@ impl ScimService {
         access: WebAccess,
         timeout: Duration,
     ) -> Result<Self, OpenError> {
-        let web = Web::open(&url.to_string(), access, timeout)?;
+        let web = Web::open(access, timeout)?;
         Ok(Self { url, web })
     }
 
@@ -35,10 +35,11 @@ impl ScimService {
         left: Duration,
     ) -> Result<Option<Person>, String> {
         let accept = "application/scim+json, application/json";
-        match self.web.get(&self.url.of(username), accept, left)? {
-            (StatusCode::OK, body) => listed(&body, username),
+        let answer = self.web.get(&self.url.of(username), accept, left)?;
+        match answer.status {
+            StatusCode::OK => listed(&answer.body, username),
             // That there is no such user is told by an empty list (RFC 7644 §3.4.2).
-            (status, _) => Err(format!("{} answered {status}, wanted 200", self.url)),
+            status => Err(format!("{} answered {status}, wanted 200", self.url.origin())),
         }
     }
 }

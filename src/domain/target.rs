@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use ureq::http::Uri;
 use url::Url;
 
 use super::link::link_target;
@@ -48,7 +49,9 @@ impl Target {
             networks => Reach::AllowedNetworks(networks.to_vec()),
         };
         let is_private = url.scheme() == "https" || reach == Reach::Loopback;
-        is_private.then_some(Self { url, reach })
+        // The client of HTTP reads it again, and takes fewer characters in a host.
+        let can_be_called = url.as_str().parse::<Uri>().is_ok();
+        (is_private && can_be_called).then_some(Self { url, reach })
     }
 
     /// Whether a network is narrow enough to be meant.
@@ -152,6 +155,8 @@ mod tests {
             "https://localhost\\@app.example.com/",
             "https://app.example.com/ho\nok",
             "ftp://app.example.com/hook",
+            "https://app\".example.com/hook",
+            "https://app{}.example.com/hook",
             &format!("https://app.example.com/{}", "a".repeat(1024)),
         ] {
             assert!(reach(text).is_none(), "{text:?}");

@@ -31,11 +31,31 @@ pub fn directory_of(tenant: &Tenant) -> Result<Option<Directory>, ServeError> {
 pub(super) async fn keep(directories: Vec<Directory>) {
     while !directories.is_empty() {
         tokio::time::sleep(PERIOD).await;
-        let looked = directories.clone();
-        let looked = tokio::task::spawn_blocking(move || looked.iter().for_each(Directory::look));
-        if let Err(error) = looked.await {
-            tracing::error!(%error, "looking after the files of users failed");
-            return;
+        for directory in &directories {
+            let directory = directory.clone();
+            look_after(move || directory.look()).await;
         }
+    }
+}
+
+/// Each look is by itself: one that breaks off ends neither the others nor the next one.
+async fn look_after(look: impl FnOnce() + Send + 'static) {
+    if tokio::task::spawn_blocking(look).await.is_err() {
+        tracing::error!("looking after a file of users broke off; it is looked at again");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_look_that_breaks_off_ends_no_other() {
+        let (sender, seen) = std::sync::mpsc::channel();
+        for text in ["1", "none", "3"] {
+            let sender = sender.clone();
+            look_after(move || sender.send(text.parse::<u8>().unwrap()).unwrap()).await;
+        }
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), [1, 3]);
     }
 }

@@ -86,8 +86,12 @@ impl Reader<'_> {
             if self.takes(",") {
                 continue;
             }
-            if self.rest().is_empty() || self.takes("\r\n") || self.takes("\n") {
+            if self.takes("\r\n") || self.takes("\n") {
                 return Ok(Some((begin, fields)));
+            }
+            if self.rest().is_empty() {
+                let problem = "the file ends in this row, and may have been cut off; wanted an end of line behind the last row";
+                return Err(Fault::new(begin, problem));
             }
             let problem = "wanted a comma or the end of the row after a quoted field";
             return Err(Fault::new(begin, problem));
@@ -152,19 +156,29 @@ mod tests {
 
     #[test]
     fn fields_are_read_as_the_rfc_has_them() {
-        assert_eq!(read("a,b\r\nc,d"), [["a", "b"], ["c", "d"]]);
+        assert_eq!(read("a,b\r\nc,d\n"), [["a", "b"], ["c", "d"]]);
         assert_eq!(read("\n\na,\n\n,b\n"), [["a", ""], ["", "b"]]);
         assert_eq!(read("\"a,\"\"b\"\"\r\nc\",d\n"), [["a,\"b\"\r\nc", "d"]]);
-        assert_eq!(read("\"\",x"), [["", "x"]]);
+        assert_eq!(read("\"\",x\r\n"), [["", "x"]]);
         assert_eq!(read(""), Vec::<Vec<String>>::new());
     }
 
     #[test]
     fn what_two_programs_could_read_differently_is_refused() {
-        for text in ["a\"b,c", "\"a\"b,c", "\"a", "\"a\" ,b", "a,\"b\nc"] {
+        for text in ["a\"b,c\n", "\"a\"b,c\n", "\"a\n", "\"a\" ,b\n", "a,\"b\nc\n"] {
             let mut reader = Reader { text, at: 0 };
             assert!(reader.record().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn no_part_of_a_row_is_a_row() {
+        let text = "username,email,enabled\r\nann,\"ann@example.com\",false\r\n";
+        let first_row = text.find("ann").unwrap();
+        for end in (0..text.len()).filter(|&end| end != first_row) {
+            assert!(rows(&text[..end]).is_err(), "{:?}", &text[..end]);
+        }
+        assert!(rows(text).is_ok());
     }
 
     #[test]

@@ -10,6 +10,12 @@ const TOP_WANTED: &str = "wanted [[people]] and nothing else at the top";
 pub(super) fn rows(text: &str) -> Result<Vec<Row>, Fault> {
     let read = DeTable::parse(text)
         .map_err(|error| Fault::new(error.span().map_or(0, |span| span.start), error.message()))?;
+    if read.get_ref().is_empty() {
+        return Err(Fault::new(
+            0,
+            "wanted [[people]], found none; for no users at all: people = []",
+        ));
+    }
     let mut rows = Vec::new();
     for (name, value) in read.get_ref() {
         let DeValue::Array(people) = value.get_ref() else {

@@ -32,7 +32,9 @@ pub(super) fn person(
         [value] => Ok(Some(*value)),
         _ => {
             let name = name.as_deref().unwrap_or_default();
-            Err(format!("the entry has more than one value of {name}, wanted one"))
+            Err(format!(
+                "the entry has more than one value of {name}, in no order; wanted one, or another attribute"
+            ))
         }
     };
     let usernames = values(entry, &attributes.username)?;
@@ -45,7 +47,7 @@ pub(super) fn person(
     let person = Told {
         username,
         is_disabled,
-        email: all(&attributes.email)?.first().copied(),
+        email: one(&attributes.email)?,
         user_id: one(&attributes.user_id)?,
         credential_id: one(&attributes.credential_id)?,
         identity_providers: all(&attributes.identity_providers)?,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use resetd::config::{Config, Layers};
 use resetd::domain::directory::{DirectorySource, LdapSecurity, LdapSource};
+use resetd::domain::identifier::Username;
 
 use super::Setup;
 
@@ -52,11 +53,13 @@ fn each_kind_needs_little() {
         assert!(!format!("{directory:?}").contains("hunter2"), "{directory:?}");
         match directory.source {
             DirectorySource::Http(url, access) => {
-                assert_eq!(url.to_string(), "https://u.example/{username}");
+                let name = Username::parse("ann").unwrap();
+                assert_eq!(url.of(&name).unwrap(), "https://u.example/ann");
                 assert_eq!(access.token.unwrap().expose(), "hunter2");
             }
             DirectorySource::Scim(url, access) => {
-                assert_eq!(url.to_string(), "https://u.example/scim/Users");
+                let name = Username::parse("ann").unwrap();
+                assert!(url.of(&name).starts_with("https://u.example/scim/Users?"));
                 assert!(access.token.is_none() && access.ca_file.is_some());
             }
             DirectorySource::File(_) | DirectorySource::Ldap(_) => panic!("{text}"),
@@ -148,7 +151,7 @@ fn a_mistake_about_a_directory_is_refused_with_its_line() {
 const LDAP: &str = "[tenants.a]\naudience = \"a\"\n[tenants.a.directory]\nkind = \"ldap\"\n";
 
 /// Each with how its message begins, from the line number on.
-const MISTAKES: [(&str, &str); 32] = [
+const MISTAKES: [(&str, &str); 37] = [
     (
         "kind = \"sql\"\n",
         "2: directory.kind: wanted \"none\", \"file\", \"http\", \"scim\" or \"ldap\", found \"sql\"",
@@ -183,6 +186,23 @@ const MISTAKES: [(&str, &str); 32] = [
     (
         "kind = \"http\"\nurl = \"https://a:hunter2@u.example/{username}\"\n",
         "3: directory.url: wanted an https URL",
+    ),
+    (
+        "kind = \"http\"\nurl = \"http://u.example/{username}?key=hunter2\"\n",
+        "3: directory.url: wanted an https URL",
+    ),
+    (
+        "kind = \"http\"\nurl = \"https://u.example?key=hunter2\"\n",
+        "3: directory.url: wanted an https URL",
+    ),
+    (
+        "kind = \"http\"\nurl = \"http://127.1/{username}\"\n",
+        "3: directory.url: wanted an https URL",
+    ),
+    ("kind = \"scim\"\nurl = \"http://0x7f.1/\"\n", "3: directory.url: wanted an https URL"),
+    (
+        "kind = \"ldap\"\nurl = \"ldaps://l.example/hunter2\"\nbase = \"dc=x\"\n",
+        "3: directory.url: wanted an address such as",
     ),
     ("kind = \"scim\"\nurl = \"http://u.example\"\n", "3: directory.url: wanted an https URL"),
     (

@@ -88,6 +88,26 @@ fn what_cannot_be_asked_is_a_failure() {
 }
 
 #[test]
+fn a_directory_is_asked_past_every_proxy() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    for (kind, url) in [("http", "https://u.invalid/{username}"), ("scim", "https://u.invalid")] {
+        let settings = format!("[directory]\nkind = \"{kind}\"\nurl = \"{url}\"\n");
+        write(folder, "settings.toml", &settings);
+        let mut command = crate::server::resetd(folder);
+        command.args(["--config", "settings.toml", "directory", "find", "ann"]);
+        // Nobody listens there, and the reason tells who was asked.
+        for name in ["https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
+            command.env(name, "http://127.0.0.1:1");
+        }
+        let output = crate::server::end_of(&mut command);
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains("does not tell of a***") && !told.contains("refused"), "{told}");
+    }
+}
+
+#[test]
 fn a_file_of_users_that_cannot_be_used_is_told_by_check_and_keeps_a_server_from_starting() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

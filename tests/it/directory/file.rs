@@ -3,6 +3,8 @@
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -135,6 +137,8 @@ fn a_file_that_cannot_be_used_is_refused_with_its_line_and_repeats_nothing() {
         ),
         ("u.toml", "[[persons]]\nusername = \"ann\"\n", "u.toml:1: wanted [[people]]"),
         ("u.toml", "people = 5\n", "u.toml:1: wanted [[people]]"),
+        ("u.toml", "", "u.toml:1: wanted [[people]], found none"),
+        ("u.toml", "\n# nobody yet\n", "u.toml:1: wanted [[people]], found none"),
         ("u.toml", "people = [5]\n", "u.toml:1: wanted a table"),
         (
             "u.csv",
@@ -153,6 +157,17 @@ fn a_file_that_cannot_be_used_is_refused_with_its_line_and_repeats_nothing() {
         ("u.csv", "username,email\nann,no address\n", "u.csv:2: its email cannot be used"),
         ("u.csv", "username,email\n,a@b.c\n", "u.csv:2: wanted a username"),
         ("u.csv", "", "u.csv:1: wanted a row of names"),
+        ("u.csv", "username,ema", "u.csv:1: the file ends in this row"),
+        (
+            "u.csv",
+            "username,email\nbob,b@u.example\nann,ann@u.example",
+            "u.csv:3: the file ends in this row, and may have been cut off",
+        ),
+        (
+            "u.csv",
+            "enabled,username\n,bob\nfalse,\"ann\"",
+            "u.csv:3: the file ends in this row, and may have been cut off",
+        ),
         ("u.json", "{}", "u.json: wanted a file whose name ends in .toml or .csv"),
     ];
     for (file, text, wanted) in cases {
@@ -160,6 +175,29 @@ fn a_file_that_cannot_be_used_is_refused_with_its_line_and_repeats_nothing() {
         assert!(error.starts_with(&format!("file: {wanted}")), "{text}\n{error}");
         assert!(!error.contains("ann@u.example"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_file_may_have_no_users_where_it_says_so() {
+    for (file, text) in [("u.toml", "people = []\n"), ("u.csv", "username\n")] {
+        let directory = Users::new(file, text).open().unwrap();
+        assert_eq!(directory.find(&name("ann")).await.unwrap(), None, "{file}");
+    }
+}
+
+#[test]
+fn what_is_no_file_is_refused_and_not_waited_for() {
+    let users = Users::new("u.csv", CSV);
+    fs::remove_file(&users.file).unwrap();
+    assert!(Command::new("mkfifo").arg(&users.file).status().unwrap().success());
+    let (sender, opened) = mpsc::channel();
+    let (source, wanted) = (DirectorySource::File(users.file.clone()), "is no regular file");
+    thread::spawn(move || sender.send(Directory::open(source, FRESH).map(drop)));
+    let error = opened.recv_timeout(PATIENCE).unwrap().unwrap_err().to_string();
+    assert!(error.contains(wanted), "{error}");
+    fs::remove_file(&users.file).unwrap();
+    fs::create_dir(&users.file).unwrap();
+    assert!(users.open().unwrap_err().contains(wanted));
 }
 
 #[test]
@@ -223,6 +261,12 @@ fn a_broken_file_leaves_the_old_one_in_use_until_it_is_mended() {
     users.write("[[people]]\nusername = \"bob\"\n[[people]]\nusername = \"bob\"\n");
     (0..5).for_each(|_| directory.look());
     assert_eq!((ann(), address(&directory, "nobody")), ("old@example.com".into(), None));
+    // Nobody at all, as when somebody begins to write it.
+    for text in ["", "people = []\n"] {
+        users.write(text);
+        (0..5).for_each(|_| directory.look());
+        assert_eq!(ann(), "old@example.com", "{text:?}");
+    }
     fs::remove_file(&users.file).unwrap();
     (0..5).for_each(|_| directory.look());
     assert_eq!(ann(), "old@example.com");
@@ -232,6 +276,30 @@ fn a_broken_file_leaves_the_old_one_in_use_until_it_is_mended() {
     assert_eq!(ann(), "old@example.com", "anybody could have written it");
     fs::set_permissions(&users.file, Permissions::from_mode(0o600)).unwrap();
     look_until(&directory, "the mended file", || ann() == "new@example.com");
+}
+
+#[test]
+fn a_table_that_is_cut_off_leaves_the_old_one_in_use() {
+    let old = "username,email,enabled\nann,old@example.com,\nbob,,false\n";
+    let new = "username,email,enabled\nann,ann@example.community,\nbob,,false\n";
+    let users = Users::new("u.csv", old);
+    let directory = users.open().unwrap();
+    // In a domain that is another one, and before the word that disables.
+    for end in [".com", "bob,,"] {
+        users.write(&new[..new.find(end).unwrap() + end.len()]);
+        (0..5).for_each(|_| directory.look());
+        assert_eq!(address(&directory, "ann").unwrap(), "old@example.com");
+        assert!(!is_enabled(&directory, "bob"));
+    }
+    users.write(new);
+    let is_new = || address(&directory, "ann").unwrap() == "ann@example.community";
+    look_until(&directory, "the whole table", is_new);
+    assert!(!is_enabled(&directory, "bob"));
+}
+
+fn is_enabled(directory: &Directory, username: &str) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(directory.find(&name(username))).unwrap().unwrap().is_enabled
 }
 
 #[tokio::test]

@@ -28,15 +28,16 @@ fn http(url: &str) -> Directory {
     Directory::open(source(url, anybody()), FRESH).unwrap()
 }
 
-/// Knows ann and an admin, by the decoded last segment of the path.
+/// Knows ann and an admin, by the decoded last segment of the path or value of the query.
 async fn users() -> Web {
     Web::start(|target| {
-        let segment = target.strip_prefix("/users/").unwrap();
+        let segment =
+            target.strip_prefix("/users/").or(target.strip_prefix("/find?name=")).unwrap();
         match percent_decode_str(segment).decode_utf8().unwrap().as_ref() {
             user @ ("ann" | "admin") => web::json(
                 json!({ "username": user, "email": format!("{user}@u.example") }).to_string(),
             ),
-            _ => status(404),
+            _ => web::nobody(),
         }
     })
     .await
@@ -71,7 +72,7 @@ async fn a_user_is_found_with_all_that_is_told() {
 }
 
 #[tokio::test]
-async fn little_is_enough_and_404_is_nobody() {
+async fn little_is_enough_and_404_with_json_is_nobody() {
     let web = users().await;
     let directory = http(&web.url("/users/{username}"));
     let found = directory.find(&name("ann")).await.unwrap().unwrap();
@@ -84,18 +85,67 @@ async fn little_is_enough_and_404_is_nobody() {
 async fn a_name_is_one_segment_of_the_path_and_one_value_of_the_query() {
     let web = users().await;
     let directory = http(&web.url("/users/{username}"));
+    let query = http(&web.url("/find?name={username}"));
+    let is_path = |hostile: &&str| !hostile.contains(['/', '\\']);
     for hostile in HOSTILE {
-        assert_eq!(directory.find(&name(hostile)).await.unwrap(), None, "{hostile}");
-        let asked = web.asked().pop().unwrap();
-        let segment = asked.strip_prefix("/users/").unwrap();
-        assert!(!segment.contains(['/', '?', '#', '&', '"', ' ']), "{asked}");
-        assert_eq!(percent_decode_str(segment).decode_utf8().unwrap(), hostile);
+        let ways = [(&directory, "/users/"), (&query, "/find?name=")];
+        for (directory, before) in &ways[usize::from(!is_path(&hostile))..] {
+            assert_eq!(directory.find(&name(hostile)).await.unwrap(), None, "{hostile}");
+            let asked = web.asked().pop().unwrap();
+            let segment = asked.strip_prefix(before).unwrap();
+            assert!(!segment.contains(['/', '?', '#', '&', '"', ' ']), "{asked}");
+            assert_eq!(percent_decode_str(segment).decode_utf8().unwrap(), hostile);
+        }
     }
     let before = web.asked().len();
-    for step in [".", ".."] {
-        assert_unavailable(&directory.find(&name(step)).await, "ann@", "a name of dots");
+    let parting = HOSTILE.iter().filter(|hostile| !is_path(hostile));
+    for step in [".", ".."].iter().chain(parting) {
+        let found = directory.find(&name(step)).await;
+        assert_unavailable(&found, "ann@", "a name of dots, or with a slash");
     }
     assert_eq!(web.asked().len(), before, "nobody was asked");
+}
+
+#[tokio::test]
+async fn a_404_that_may_be_of_somebody_who_knows_no_users_is_unavailable() {
+    for (kind, body, is_answer) in [
+        ("application/json", "{}", true),
+        ("Application/JSON; charset=utf-8", "{\"error\":\"not_found\"}", true),
+        ("application/problem+json", "{\"status\":404}", true),
+        ("text/html", "<h1>404 Not Found</h1>", false),
+        ("text/plain", "{}", false),
+        ("application/json", "", false),
+        ("application/json", "[]", false),
+        ("application/json", "\"not found\"", false),
+        ("application/json", "<h1>404 Not Found</h1>", false),
+        ("application/json-seq", "{}", false),
+    ] {
+        let answer =
+            move |_: &str| (StatusCode::NOT_FOUND, [("content-type", kind)], body).into_response();
+        let web = Web::start(answer).await;
+        let found = http(&web.url("/users/{username}")).find(&name("ann")).await;
+        if is_answer {
+            assert_eq!(found, Ok(None), "{kind} {body}");
+        } else {
+            assert_unavailable(&found, "/ann", "answered 404 without a JSON object");
+        }
+    }
+    let web = Web::start(|_| status(404)).await;
+    let found = http(&web.url("/users/{username}")).find(&name("ann")).await;
+    assert_unavailable(&found, "/ann", "answered 404 without a JSON object");
+}
+
+#[tokio::test]
+async fn no_failure_shows_more_of_the_address_than_its_host() {
+    let web = Web::start(|_| status(500)).await;
+    let url = web.url("/pa7h/{username}?key=s3cret");
+    let directory = http(&url);
+    let shown = format!("{:?} {:?}", source(&url, anybody()), directory);
+    let error = directory.find(&name("ann")).await.unwrap_err();
+    for text in [shown, error.to_string(), format!("{error:?}")] {
+        assert!(!text.contains("s3cret") && !text.contains("pa7h"), "{text}");
+    }
+    assert!(error.reason().starts_with(web.url(" answered 500").as_str()), "{error}");
 }
 
 #[tokio::test]
@@ -196,7 +246,7 @@ async fn an_answer_is_good_for_a_while_also_that_there_is_nobody_and_a_failure_n
     let web = Web::start(move |target| match target {
         _ if failing.load(std::sync::atomic::Ordering::SeqCst) => status(500),
         "/ann" => web::json("{\"username\":\"ann\"}"),
-        _ => status(404),
+        _ => web::nobody(),
     })
     .await;
     let kept = Duration::from_secs(3600);
@@ -267,7 +317,7 @@ fn over_tls(authority: &Authority) -> String {
 }
 
 #[tokio::test]
-async fn a_service_is_believed_for_its_certificate_alone() {
+async fn a_service_is_believed_for_its_certificate_and_its_name_alone() {
     let (authority, stranger) = (Authority::new(), Authority::named("stranger"));
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, pem: &str| {
@@ -286,6 +336,12 @@ async fn a_service_is_believed_for_its_certificate_alone() {
         let found = with(ca_file).unwrap().find(&name("ann")).await;
         assert_unavailable(&found, "/ann", "certificate");
     }
+    // Of the right authority, for another host.
+    let elsewhere = url.replace("127.0.0.1", "localhost");
+    let access = WebAccess { token: None, ca_file: file("ca.pem", &authority.pem) };
+    let directory = Directory::open(source(&elsewhere, access), FRESH).unwrap();
+    let found = directory.find(&name("ann")).await;
+    assert_unavailable(&found, "/ann", "certificate not valid for name \"localhost\"");
     let error = with(file("none.pem", "")).map(drop).unwrap_err().to_string();
     assert!(error.contains("ca_file: ") && error.contains("wanted certificates in PEM"), "{error}");
     let error = with(Some(folder.path().join("nowhere"))).map(drop).unwrap_err().to_string();

@@ -70,9 +70,11 @@ async fn a_name_is_a_value_of_the_filter_and_nothing_else() {
 async fn what_is_not_whole_and_not_one_is_not_told() {
     let slapd = Slapd::start();
     let directory = ldap(slapd.source());
-    for (user, wanted) in
-        [("twin", "more than one user matches"), ("broken", "its email cannot be used")]
-    {
+    for (user, wanted) in [
+        ("twin", "more than one user matches"),
+        ("broken", "its email cannot be used"),
+        ("many", "more than one value of mail, in no order; wanted one, or another attribute"),
+    ] {
         assert_unavailable(&directory.find(&name(user)).await, user, wanted);
     }
     let other = |change: &dyn Fn(&mut LdapSource)| {

@@ -105,6 +105,18 @@ async fn a_name_is_one_string_of_the_filter() {
 }
 
 #[tokio::test]
+async fn no_failure_shows_more_of_the_address_than_its_host() {
+    let web = Web::start(|_| status(500)).await;
+    let base = ScimUrl::parse(&web.url("/pa7h")).unwrap();
+    let source = DirectorySource::Scim(base, anybody());
+    let shown = format!("{source:?}");
+    let error = Directory::open(source, FRESH).unwrap().find(&name("ann")).await.unwrap_err();
+    for text in [shown, error.to_string()] {
+        assert!(text.contains(&web.url("")) && !text.contains("pa7h"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn whatever_is_no_answer_about_the_user_is_unavailable() {
     let ann = |member: &str, value: Value| {
         let mut ann = user("ann");

@@ -90,6 +90,14 @@ cn: Broken
 sn: Broken
 mail: broken@example.com,evil@example.com
 
+dn: uid=many,ou=people,dc=example,dc=com
+objectClass: inetOrgPerson
+uid: many
+cn: Many
+sn: Many
+mail: many1@example.com
+mail: many2@example.com
+
 dn: uid=bare,ou=people,dc=example,dc=com
 objectClass: inetOrgPerson
 uid: bare

@@ -74,6 +74,12 @@ pub(crate) fn json(body: impl Into<String>) -> Response {
     (StatusCode::OK, [("content-type", "application/json")], body.into()).into_response()
 }
 
+/// That there is no such user, as a problem (RFC 9457).
+pub(crate) fn nobody() -> Response {
+    let kind = [("content-type", "application/problem+json")];
+    (StatusCode::NOT_FOUND, kind, "{\"title\":\"no such user\"}").into_response()
+}
+
 pub(crate) fn status(code: u16) -> Response {
     StatusCode::from_u16(code).unwrap().into_response()
 }
