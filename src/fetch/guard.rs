@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::thread;
 
+use ipnet::IpNet;
 use ureq::Error;
 use ureq::config::Config;
 use ureq::http::Uri;
@@ -120,6 +121,7 @@ impl fmt::Debug for Guard {
 /// Whether an address may be dialled; if not, what it is, and what could be done about it.
 fn may_be_dialled(reach: &Reach, address: IpAddr) -> Result<(), (&'static str, &'static str)> {
     const LIST: &str = "list its network with the target if that is meant";
+    const LIST_IT: &str = "list this one address with the target if that is meant";
     const NEVER: &str = "no target can be there";
     let special = special(address);
     match reach {
@@ -131,17 +133,23 @@ fn may_be_dialled(reach: &Reach, address: IpAddr) -> Result<(), (&'static str, &
         Reach::Public | Reach::AllowedNetworks(_) => match special {
             None => Ok(()),
             Some(Special::Never(what)) => Err((what, NEVER)),
-            Some(Special::Listed(_)) if is_listed(reach, address) => Ok(()),
+            Some(Special::Listed(_)) if is_listed(reach, address, |_| true) => Ok(()),
             Some(Special::Listed(what)) => Err((what, LIST)),
+            Some(Special::Alone(_)) if is_listed(reach, address, is_one_address) => Ok(()),
+            Some(Special::Alone(what)) => Err((what, LIST_IT)),
         },
     }
 }
 
-fn is_listed(reach: &Reach, address: IpAddr) -> bool {
+fn is_listed(reach: &Reach, address: IpAddr, counts: impl Fn(&IpNet) -> bool) -> bool {
     match reach {
         Reach::AllowedNetworks(networks) => {
-            networks.iter().any(|network| network.contains(&address))
+            networks.iter().any(|network| network.contains(&address) && counts(network))
         }
         Reach::Public | Reach::Loopback => false,
     }
+}
+
+fn is_one_address(network: &IpNet) -> bool {
+    network.prefix_len() == network.max_prefix_len()
 }

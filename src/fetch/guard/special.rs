@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use Special::{Listed, Never};
+use Special::{Alone, Listed, Never};
 
 /// Why an address is not public.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,25 +12,35 @@ pub(super) enum Special {
     Never(&'static str),
     /// It may be called where its network is listed.
     Listed(&'static str),
+    /// It may be called where it is listed itself: whoever lists a network around it does not mean it.
+    Alone(&'static str),
 }
 
 impl Special {
     /// What kind of address it is, with its article.
     pub(super) fn what(self) -> &'static str {
         match self {
-            Never(what) | Listed(what) => what,
+            Never(what) | Listed(what) | Alone(what) => what,
         }
     }
 }
 
-const V4: [(Ipv4Addr, u32, Special); 17] = [
+/// What tells every process of a machine in a cloud who it is, with credentials, or serves it otherwise.
+const CLOUD: Special = Alone("an address of a cloud's own services");
+
+/// The first that fits counts.
+const V4: [(Ipv4Addr, u32, Special); 22] = [
+    (Ipv4Addr::new(169, 254, 169, 254), 32, CLOUD),
+    (Ipv4Addr::new(169, 254, 170, 2), 32, CLOUD),
+    (Ipv4Addr::new(169, 254, 170, 23), 32, CLOUD),
+    (Ipv4Addr::new(100, 100, 100, 200), 32, CLOUD),
+    (Ipv4Addr::new(168, 63, 129, 16), 32, CLOUD),
+    (Ipv4Addr::new(192, 0, 0, 192), 32, CLOUD),
     (Ipv4Addr::UNSPECIFIED, 8, Never("an unspecified address")),
     (Ipv4Addr::new(10, 0, 0, 0), 8, Listed("a private address")),
     (Ipv4Addr::new(100, 64, 0, 0), 10, Listed("a shared address of a provider's network")),
     (Ipv4Addr::new(127, 0, 0, 0), 8, Listed("a loopback address")),
-    // 169.254.169.254 tells every process of a machine in a cloud its credentials.
     (Ipv4Addr::new(169, 254, 0, 0), 16, Listed("a link-local address")),
-    (Ipv4Addr::new(168, 63, 129, 16), 32, Listed("an address of a cloud's own services")),
     (Ipv4Addr::new(172, 16, 0, 0), 12, Listed("a private address")),
     (Ipv4Addr::new(192, 0, 0, 0), 24, Listed("an address for protocols")),
     (Ipv4Addr::new(192, 0, 2, 0), 24, Listed("an address for documentation")),
@@ -59,7 +69,10 @@ const V6_WITHIN_GLOBAL: [(Ipv6Addr, u32, Special); 4] = [
 ];
 
 /// Outside of it nothing is public, whether it stands here or not; here it has its name.
-const V6_ELSEWHERE: [(Ipv6Addr, u32, Special); 9] = [
+const V6_ELSEWHERE: [(Ipv6Addr, u32, Special); 12] = [
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128, CLOUD),
+    (Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23), 128, CLOUD),
+    (Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254), 128, CLOUD),
     (Ipv6Addr::UNSPECIFIED, 128, Never("an unspecified address")),
     (Ipv6Addr::LOCALHOST, 128, Listed("a loopback address")),
     (

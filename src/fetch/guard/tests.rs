@@ -7,23 +7,25 @@ use std::time::Duration;
 use super::*;
 
 /// Each with what it is, and whether listing its network lets it be dialled.
-const NOT_PUBLIC: [(&str, &str, bool); 55] = [
+const NOT_PUBLIC: [(&str, &str, bool); 59] = [
     ("0.0.0.0", "an unspecified address", false),
     ("0.1.2.3", "an unspecified address", false),
     ("10.0.0.0", "a private address", true),
     ("10.255.255.255", "a private address", true),
     ("100.64.0.0", "a shared address of a provider's network", true),
-    ("100.100.100.200", "a shared address of a provider's network", true),
+    ("100.100.100.200", CLOUD, true),
     ("100.127.255.255", "a shared address of a provider's network", true),
     ("127.0.0.1", "a loopback address", true),
     ("127.255.255.255", "a loopback address", true),
-    ("168.63.129.16", "an address of a cloud's own services", true),
+    ("168.63.129.16", CLOUD, true),
     ("169.254.0.1", "a link-local address", true),
-    ("169.254.169.254", "a link-local address", true),
+    ("169.254.169.254", CLOUD, true),
+    ("169.254.170.2", CLOUD, true),
+    ("169.254.170.23", CLOUD, true),
     ("172.16.0.0", "a private address", true),
     ("172.31.255.255", "a private address", true),
     ("192.0.0.1", "an address for protocols", true),
-    ("192.0.0.192", "an address for protocols", true),
+    ("192.0.0.192", CLOUD, true),
     ("192.0.2.1", "an address for documentation", true),
     ("192.88.99.1", "an address of a 6to4 relay", true),
     ("192.168.0.1", "a private address", true),
@@ -45,7 +47,7 @@ const NOT_PUBLIC: [(&str, &str, bool); 55] = [
     ("::ffff:0:10.0.0.1", "an address that is not for public use", true),
     ("64:ff9b::127.0.0.1", "a loopback address", true),
     ("64:ff9b::10.0.0.1", "a private address", true),
-    ("64:ff9b::169.254.169.254", "a link-local address", true),
+    ("64:ff9b::169.254.169.254", CLOUD, true),
     ("64:ff9b:1::8.8.8.8", "an address that is not for public use", true),
     ("100::1", "an address that is not for public use", true),
     ("2001::1", "an address for protocols, such as Teredo", true),
@@ -58,12 +60,16 @@ const NOT_PUBLIC: [(&str, &str, bool); 55] = [
     ("3fff::1", "an address for documentation", true),
     ("5f00::1", "an address that is not for public use", true),
     ("fc00::1", "a private address", true),
-    ("fd00:ec2::254", "a private address", true),
+    ("fd00:ec2::23", CLOUD, true),
+    ("fd00:ec2::254", CLOUD, true),
+    ("fd20:ce::254", CLOUD, true),
     ("fe80::1", "a link-local address", true),
     ("febf::1", "a link-local address", true),
     ("fec0::1", "a site-local address", true),
     ("ff02::1", "a multicast address", false),
 ];
+
+const CLOUD: &str = "an address of a cloud's own services";
 
 /// Also those next to what is not public.
 const PUBLIC: [&str; 24] = [
@@ -132,6 +138,28 @@ fn only_public_addresses_are_dialled_unless_a_network_is_listed() {
         assert_eq!(may_be_dialled(&Reach::Public, address), Ok(()), "{text}");
         assert_eq!(may_be_dialled(&networks(&["10.0.0.0/8"]), address), Ok(()), "{text}");
         assert!(may_be_dialled(&Reach::Loopback, address).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn a_network_that_is_listed_lets_nobody_reach_what_a_cloud_tells_its_machines() {
+    let wide = networks(&[
+        "100.64.0.0/10",
+        "168.0.0.0/8",
+        "169.254.169.254/31",
+        "169.254.0.0/16",
+        "192.0.0.0/24",
+        "64:ff9b::/96",
+        "fc00::/7",
+        "fd00:ec2::254/127",
+    ]);
+    for (text, what, _) in NOT_PUBLIC.iter().filter(|(_, what, _)| *what == CLOUD) {
+        let told = may_be_dialled(&wide, text.parse().unwrap()).unwrap_err();
+        let mend = "list this one address with the target if that is meant";
+        assert_eq!(told, (*what, mend), "{text}");
+    }
+    for beside in ["100.100.100.201", "169.254.169.253", "fd00:ec2::253", "64:ff9b::10.0.0.1"] {
+        assert_eq!(may_be_dialled(&wide, beside.parse().unwrap()), Ok(()), "{beside}");
     }
 }
 

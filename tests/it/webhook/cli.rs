@@ -96,7 +96,7 @@ fn a_webhook_that_is_not_configured_cannot_be_tried_out() {
 }
 
 #[test]
-fn a_receiver_is_trusted_by_whom_the_system_trusts_and_reached_past_every_proxy() {
+fn a_receiver_is_trusted_by_whom_the_system_trusts_under_its_name_and_reached_past_every_proxy() {
     let authority = Authority::new();
     let receiver = Receiver::with_tls("127.0.0.1", &authority.sign(), TAKEN);
     let proxy = Receiver::answering(TAKEN);
@@ -106,13 +106,23 @@ fn a_receiver_is_trusted_by_whom_the_system_trusts_and_reached_past_every_proxy(
     let folder = configured(&url, "networks = [\"127.0.0.1\"]");
     fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
     fs::write(folder.path().join("other.pem"), &Authority::named("other").pem).unwrap();
-    for (trusted, code) in [("ca.pem", 0), ("other.pem", 2)] {
+    let configs = [("c.toml", "ca.pem", 0), ("c.toml", "other.pem", 2), ("name.toml", "ca.pem", 2)];
+    // The certificate is for the address, and not for this name of it.
+    let elsewhere = fs::read_to_string(folder.path().join("c.toml")).unwrap();
+    let elsewhere = elsewhere.replace("0x7f.1", "localhost");
+    fs::write(folder.path().join("name.toml"), elsewhere).unwrap();
+    for (config, trusted, code) in configs {
         let mut command = resetd(folder.path());
         for name in ["http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY"] {
             command.env(name, format!("http://{}", proxy.address));
         }
-        let output = end_of(command.args(TEST).env("SSL_CERT_FILE", trusted));
-        assert_eq!(output.status.code(), Some(code), "{trusted}: {}", stderr(&output));
+        command.args(TEST.map(|it| if it == "c.toml" { config } else { it }));
+        let output = end_of(command.env("SSL_CERT_FILE", trusted));
+        let told = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{config} {trusted}: {told}");
+        if config == "name.toml" {
+            assert!(told.contains("certificate not valid for name \"localhost\""), "{told}");
+        }
     }
     assert_eq!(receiver.next().header("host"), format!("127.0.0.1:{port}"));
     assert!(receiver.has_none());
