@@ -10,7 +10,7 @@ use resetd::domain::secret::Secret;
 use serde_json::{Value, json};
 
 use super::{App, caller, directory, eventually, to_ann};
-use crate::directory::web::{Web, json as as_json, silent, status};
+use crate::directory::web::{Web, json as as_json, nobody, silent, status};
 
 pub(super) const PEOPLE: &str = "\
 [[people]]
@@ -145,7 +145,7 @@ pub(super) async fn people(is_up: &Arc<AtomicBool>) -> Web {
             Some("ann") => as_json(
                 json!({ "username": "ann", "email": "ann@u.example", "userId": "17" }).to_string(),
             ),
-            _ => status(404),
+            _ => nobody(),
         }
     })
     .await
