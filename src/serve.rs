@@ -4,11 +4,14 @@ mod activity;
 mod bearers;
 mod connection;
 mod directories;
+mod doors;
+mod folders;
 mod housekeeping;
 mod listener;
 pub mod mail;
 mod reload;
 mod sending;
+mod state;
 
 use std::future::Future;
 use std::io;
@@ -16,46 +19,44 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::{Extension, Router};
-use resetd_verify::{KeyId, Timestamp};
+use axum::Extension;
+use resetd_verify::KeyId;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_rustls::TlsAcceptor;
 
-use crate::audit::{Audit, AuditError, Rotation, Sink, Trail};
+use crate::audit::AuditError;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{
-    self, AuditSink, Config, Durability, Listen, Server, Tenant as TenantConfig, TenantLimits,
-};
+use crate::config::{Config, Listen, Tenant};
 use crate::delivery::Delivery;
 use crate::directory::OpenError;
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
-use crate::domain::rotation::KeyRules;
 use crate::domain::secret::Secret;
-use crate::http::{
-    Door, Gate, Limits, Page, PageError, Pages, Rates, ReloadConfig, TenantRates, only_over_tls,
-    router,
-};
-use crate::journal::{Cut, Recovered, StateError, StateFolder};
-use crate::key_admin::{KeyFolder, RunningKeys};
-use crate::keystore::{Fingerprint, Keystore, KeystoreError, PassphraseError, Passphrases};
-use crate::outbox::{Outbox, OutboxError};
+use crate::http::{Gate, Limits, Page, PageError, Pages, ReloadConfig, router};
+use crate::journal::StateError;
+use crate::key_admin::RunningKeys;
+use crate::keystore::{KeystoreError, PassphraseError};
+use crate::outbox::OutboxError;
 use crate::random::{NoRandomness, Random};
-use crate::revocation::{Forgotten, Revocations};
-use crate::service::{Error, KeysOf, Parts, ResetService, Sending, TenantParts};
+use crate::service::{Error, Parts, ResetService};
 use crate::tls::{RunningTls, TlsError};
 use crate::webhook::Endpoint;
-use bearers::Kept;
-use connection::{Behind, Handshakes};
+use bearers::{Kept, first_keys_of};
+use connection::Behind;
+use directories::open_directories;
+use doors::{Bound, behind};
+use folders::open_folders;
 use housekeeping::keep_house;
-use reload::Reloader;
+use listener::Listener;
+use reload::{Reloader, rates, reload_when};
 use sending::{Directories, sending_of, ways};
+use state::{audit_sink, close_outbox, outbox, revocations, start_audit};
 
 pub use directories::directory_of;
-use listener::Listener;
+pub use folders::key_folder;
 pub use reload::{ReadConfig, Settings};
 
 /// What a start did that its user should know.
@@ -180,33 +181,71 @@ pub async fn serve(
     mail::check(&config)?;
     let tls = config.tls.clone().map(RunningTls::open).transpose()?;
     let directories = open_directories(&config)?;
-    let (listener, listen) = bind(&config.server.listen, &config.server).await?;
-    let admin = match &config.server.admin_listen {
-        None => None,
-        Some(listen) => Some(bind(listen, &config.server).await?),
-    };
-
-    let config = config.listening_on(&listen);
+    let bound = Bound::bind(&config.server).await?;
+    let config = config.listening_on(&bound.listen);
     if let Some(issuer) = config.doubled_issuer() {
         return Err(ServeError::SameIssuer { issuer: issuer.into() });
     }
+    let built = build(&config, &directories, reading).await?;
+    let started_with = Started {
+        listen: bound.listen.clone(),
+        admin_listen: bound.admin.as_ref().map(|(_, listen)| listen.clone()),
+        has_tls: tls.is_some(),
+        first_keys: built.first_keys,
+        one_run_api_key: built.one_run_api_key,
+    };
+    let is_one_run = started_with.one_run_api_key.is_some();
+    let gate = Gate::new(rates(&config));
+    let (reload_config, wanted) = reloading(reload, &built.keys, &gate, is_one_run);
+    let doors = doors(&config, bound, &built.keys, &gate, tls.as_ref(), &reload_config)?;
+    let (outbox, audit) = (built.keys.service().outbox().clone(), built.keys.audit().clone());
+    let beside = [
+        tokio::spawn(reload_when(wanted, reload_config)),
+        tokio::spawn(keep_house(built.keys, tls, built.clock)),
+        tokio::spawn(bearers::keep(built.providers)),
+        tokio::spawn(directories::keep(directories.into_values().collect())),
+    ];
+    started(&started_with);
+    answer_until(shutdown, doors, built.delivery, config.server.shutdown).await;
+    close_outbox(outbox).await;
+    beside.iter().for_each(JoinHandle::abort);
+    // It waits for the disk. That it is done is all there is to know.
+    let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
+    Ok(())
+}
+
+/// What a server is made of.
+struct Built {
+    keys: RunningKeys,
+    delivery: Delivery,
+    providers: Vec<Kept>,
+    clock: Arc<dyn Clock>,
+    first_keys: Vec<(KeyId, PathBuf)>,
+    one_run_api_key: Option<Secret>,
+}
+
+/// Builds all parts, in the order in which a fault changes least.
+async fn build(
+    config: &Config,
+    directories: &Directories,
+    reading: &(dyn Fn(u64, u64) + Sync),
+) -> Result<Built, ServeError> {
     let sink = audit_sink(&config.audit)?;
     let endpoints: Vec<_> = config.webhooks.iter().cloned().map(Endpoint::new).collect();
-    let ways = ways(&config, endpoints.clone())?;
-    let sending = |tenant: &TenantConfig| sending_of(&config, tenant, &endpoints, &directories);
-    let Opened { tenants, folders, first_keys } =
-        open_folders(&config, &sending, SystemClock::new().now())?;
-    let (revocations, clock) = revocations(&config, reading).await?;
-    let outbox = outbox(&config)?;
-    let (callers, one_run_api_key) = callers_or_one_run(&config)?;
+    let ways = ways(config, endpoints.clone())?;
+    let sending = |tenant: &Tenant| sending_of(config, tenant, &endpoints, directories);
+    let opened = open_folders(config, &sending, SystemClock::new().now())?;
+    let (revocations, clock) = revocations(config, reading).await?;
+    let outbox = outbox(config)?;
+    let (callers, one_run_api_key) = callers_or_one_run(config)?;
     let providers = first_keys_of(config.bearers.clone()).await;
     let service = ResetService::new(Parts {
-        tenants,
+        tenants: opened.tenants,
         callers,
         bearers: providers.iter().map(Kept::bearer).collect(),
         revocations,
-        outbox: outbox.clone(),
-        endpoints: endpoints.clone(),
+        outbox,
+        endpoints,
         clock: Arc::clone(&clock),
         jwks_max_age: config.keys.jwks_max_age,
     })?;
@@ -217,40 +256,61 @@ pub async fn serve(
     }
     let audit = start_audit(sink, &clock);
     let delivery = Delivery::new(service.clone(), ways, audit.clone());
-    let keys = RunningKeys::new(service, Arc::clone(&clock), audit.clone(), folders);
+    let keys = RunningKeys::new(service, Arc::clone(&clock), audit, opened.folders);
+    let first_keys = opened.first_keys;
+    Ok(Built { keys, delivery, providers, clock, first_keys, one_run_api_key })
+}
 
+/// How the configuration is taken up again, and whoever wants it to be.
+fn reloading(
+    reload: Reload,
+    keys: &RunningKeys,
+    gate: &Gate,
+    is_one_run: bool,
+) -> (ReloadConfig, Arc<Notify>) {
+    let reloader = Reloader {
+        read: reload.read,
+        service: keys.service().clone(),
+        gate: gate.clone(),
+        audit: keys.audit().clone(),
+        settings: Mutex::new(reload.settings),
+        is_one_run: AtomicBool::new(is_one_run),
+    };
+    (reloader.into_config(), reload.wanted)
+}
+
+/// Each listener, and what is behind it.
+fn doors(
+    config: &Config,
+    bound: Bound,
+    keys: &RunningKeys,
+    gate: &Gate,
+    tls: Option<&RunningTls>,
+    reload_config: &ReloadConfig,
+) -> Result<Vec<(Listener, Behind)>, ServeError> {
     let limits = Limits {
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
     };
-    let (gate, pages) = (Gate::new(rates(&config)), pages(&config)?);
-    let is_one_run = AtomicBool::new(one_run_api_key.is_some());
-    let (service, settings) = (keys.service().clone(), Mutex::new(reload.settings));
-    let (read, gate_of, audit_of) = (reload.read, gate.clone(), audit.clone());
-    let reloader = Reloader { read, service, gate: gate_of, audit: audit_of, settings, is_one_run };
-    let reload_config = reloader.into_config();
-    let reloading = tokio::spawn(reload_when(reload.wanted, reload_config.clone()));
-    let (stop, stopping) = watch::channel(false);
-    let admin_listen = admin.as_ref().map(|(_, listen)| listen.clone());
-    let doors = match admin {
-        None => vec![(listener, Door::Everybody)],
-        Some((admin, _)) => vec![(listener, Door::Apps), (admin, Door::Admins)],
-    };
-    let has_tls = tls.is_some();
-    let behind = |listener: &Listener, door| {
-        let app =
-            router(&keys, limits, &gate, &pages, door).layer(Extension(reload_config.clone()));
-        behind(listener, door, app, tls.as_ref(), &config.server)
-    };
-    let doors = doors.into_iter().map(|(listener, door)| {
-        let behind = behind(&listener, door);
+    let pages = pages(config)?;
+    let doors = bound.doors().into_iter().map(|(listener, door)| {
+        let app = router(keys, limits, gate, &pages, door);
+        let app = app.layer(Extension(reload_config.clone()));
+        let behind = behind(&listener, door, app, tls, &config.server);
         (listener, behind)
     });
-    let doors: Vec<_> = doors.collect();
-    let housekeeping = tokio::spawn(keep_house(keys, tls, clock));
-    let providers = tokio::spawn(bearers::keep(providers));
-    let looking = tokio::spawn(directories::keep(directories.into_values().collect()));
-    started(&Started { listen, admin_listen, has_tls, first_keys, one_run_api_key });
+    Ok(doors.collect())
+}
+
+/// Answers and sends until it is to stop. Then what is under way may end, all of it within one time: first
+/// the requests, and then what they promised.
+async fn answer_until(
+    shutdown: impl Future<Output = ()>,
+    doors: Vec<(Listener, Behind)>,
+    delivery: Delivery,
+    patience: Duration,
+) {
+    let (stop, stopping) = watch::channel(false);
     let (cease, ceasing) = watch::channel(None);
     let delivering = tokio::spawn(delivery.run(ceasing));
     let accepting: Vec<JoinHandle<()>> = doors
@@ -260,80 +320,13 @@ pub async fn serve(
         .collect();
     shutdown.await;
     tracing::info!("stopping: requests under way are answered first");
-    let end = Instant::now() + config.server.shutdown;
+    let end = Instant::now() + patience;
     let _ = stop.send(true);
     for accepting in accepting {
         let _ = accepting.await;
     }
-    // What the last requests promised is sent as well, if it can be in time.
     let _ = cease.send(Some(end));
     let _ = delivering.await;
-    close_outbox(outbox).await;
-    housekeeping.abort();
-    reloading.abort();
-    providers.abort();
-    looking.abort();
-    // It waits for the disk. That it is done is all there is to know.
-    let _ = tokio::task::spawn_blocking(move || audit.stop()).await;
-    Ok(())
-}
-
-/// A provider that does not answer keeps nobody else out; its clients are let in when it does.
-async fn first_keys_of(configured: Vec<config::Bearer>) -> Vec<Kept> {
-    let looked = tokio::task::spawn_blocking(move || {
-        let mut kept: Vec<_> = configured.into_iter().map(Kept::new).collect();
-        kept.iter_mut().for_each(Kept::look);
-        kept
-    });
-    looked.await.unwrap_or_default()
-}
-
-/// It waits for the disk.
-async fn close_outbox(outbox: Outbox) {
-    let is_durable = outbox.is_durable();
-    let left = tokio::task::spawn_blocking(move || outbox.close()).await.unwrap_or_default();
-    match (left, is_durable) {
-        (0, _) => {}
-        (left, true) => tracing::info!(left, "what was not sent yet is sent after the next start"),
-        (left, false) => tracing::warn!(left, "what was not sent yet is lost: there is no journal"),
-    }
-}
-
-/// Reloads whenever somebody asks for it with a signal.
-async fn reload_when(wanted: Arc<Notify>, config: ReloadConfig) {
-    loop {
-        wanted.notified().await;
-        let config = config.clone();
-        // What came of it is in the log.
-        let _ = tokio::task::spawn_blocking(move || config.run()).await;
-    }
-}
-
-fn rates(Config { limits, tenants, .. }: &Config) -> Rates {
-    let of_tenant = |tenant: &TenantConfig| {
-        let TenantLimits { caller_per_minute, user_tokens_per_hour } = tenant.limits;
-        let rates = TenantRates { caller_per_minute, user_tokens_per_hour };
-        (tenant.policy.tenant.clone(), rates)
-    };
-    Rates {
-        source_per_minute: limits.source_per_minute,
-        all: TenantRates {
-            caller_per_minute: limits.caller_per_minute,
-            user_tokens_per_hour: limits.user_tokens_per_hour,
-        },
-        tenants: tenants.iter().map(of_tenant).collect(),
-        holder_revocations_per_minute: limits.holder_revocations_per_minute,
-        trusted_proxies: limits.trusted_proxies.clone(),
-    }
-}
-
-/// Opened before anything is changed: a file that cannot be used is no reason to make a key.
-fn open_directories(config: &Config) -> Result<Directories, ServeError> {
-    let opened = config.tenants.iter().filter_map(|tenant| {
-        let name = tenant.policy.tenant.clone();
-        directory_of(tenant).transpose().map(|opened| Ok((name, opened?)))
-    });
-    opened.collect()
 }
 
 fn pages(config: &Config) -> Result<Pages, PageError> {
@@ -346,30 +339,6 @@ fn pages(config: &Config) -> Result<Pages, PageError> {
     Ok(Pages::new(pages.collect::<Result<Vec<_>, _>>()?))
 }
 
-/// Opened before anything is changed: a trail that cannot be kept is no reason to make a key.
-fn audit_sink(audit: &config::Audit) -> Result<Sink, AuditError> {
-    let rotation = Rotation { bytes: audit.rotate_bytes, keep: audit.keep_files };
-    Ok(match audit.sink {
-        AuditSink::Off => Sink::Off,
-        AuditSink::Stdout => Sink::Stdout,
-        AuditSink::File => Sink::File(Trail::open(&audit.directory, rotation)?),
-    })
-}
-
-/// Writes the first line of this process.
-fn start_audit(sink: Sink, clock: &Arc<dyn Clock>) -> Audit {
-    let cut = if let Sink::File(trail) = &sink { trail.cut().cloned() } else { None };
-    if let Some(cut) = &cut {
-        tracing::warn!(
-            file = %cut.path.display(), bytes = cut.bytes,
-            "the last line of the audit trail was torn and is cut off"
-        );
-    }
-    let audit = Audit::start(sink, Arc::clone(clock));
-    audit.started(cut.as_ref());
-    audit
-}
-
 /// A key that is made up for one run is for this machine alone.
 fn require_callers(config: &Config) -> Result<(), ServeError> {
     let listeners = [Some(&config.server.listen), config.server.admin_listen.as_ref()];
@@ -380,162 +349,6 @@ fn require_callers(config: &Config) -> Result<(), ServeError> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-async fn bind(listen: &Listen, server: &Server) -> Result<(Listener, Listen), ServeError> {
-    let listener = Listener::bind(listen, server.socket_mode).await?;
-    // It is known what was asked for; what came of port 0 is asked of the system.
-    let place = listener.place().unwrap_or_else(|_| listen.clone());
-    Ok((listener, place))
-}
-
-/// On a Unix socket plain HTTP is spoken, on an address TLS if there is a certificate.
-fn behind(
-    listener: &Listener,
-    door: Door,
-    app: Router,
-    tls: Option<&RunningTls>,
-    limits: &Server,
-) -> Behind {
-    let limits = Arc::new(limits.clone());
-    let Some(tls) = tls else {
-        return Behind { app, tls: None, limits };
-    };
-    // Wherever health and metrics are asked for, they tell of the certificate.
-    let app = app.layer(Extension(tls.clone()));
-    match listener {
-        Listener::Socket(..) => Behind { app, tls: None, limits },
-        Listener::Address(_) => {
-            Behind { app: only_over_tls(app), tls: Some(handshakes(tls.clone(), door)), limits }
-        }
-    }
-}
-
-fn handshakes(tls: RunningTls, door: Door) -> Handshakes {
-    Box::new(move || {
-        TlsAcceptor::from(match door {
-            Door::Apps | Door::Everybody => tls.for_apps(),
-            Door::Admins => tls.for_admins(),
-        })
-    })
-}
-
-/// What was spent and revoked, and a clock that is not behind it.
-async fn revocations(
-    config: &Config,
-    reading: &(dyn Fn(u64, u64) + Sync),
-) -> Result<(Revocations, Arc<dyn Clock>), ServeError> {
-    let (state, clock) = (&config.state, SystemClock::new());
-    if state.durability == Durability::Guard {
-        let salt = Random::new().bytes()?;
-        return Ok((Revocations::guarding(clock.now(), state.capacity, salt), Arc::new(clock)));
-    }
-    let folder = StateFolder::open(&state.directory, Random::new().bytes()?)?;
-    let recovered = folder.recover(clock.now(), reading)?;
-    report(&recovered);
-    let clock = SystemClock::not_before(recovered.high_water);
-    let forgotten = match (recovered.is_blank, state.after_restore) {
-        (_, true) => Some(Forgotten::AfterRestore),
-        (true, false) => Some(Forgotten::NewState),
-        (false, false) => None,
-    };
-    let (now, acceptance) = (clock.now(), longest_acceptance(config));
-    let mut revocations = Revocations::journalled(folder, &recovered, now, state.capacity);
-    if let Some(why) = forgotten {
-        revocations.forget_before(now, acceptance, why).wait().await.map_err(Error::from)?;
-        tracing::info!("what was spent before is not known: older tokens are refused");
-    }
-    // What was read back is not the last batch from here on, so damage to it is told from a torn end. Not
-    // sooner: a journal in which anything stands is not new.
-    revocations.tick(now);
-    Ok((revocations, Arc::new(clock)))
-}
-
-/// What is to be sent. The folder is locked by now, so no other process has it.
-fn outbox(config: &Config) -> Result<Outbox, OutboxError> {
-    let (state, capacity) = (&config.state, config.outbox.capacity);
-    match state.durability {
-        Durability::Journal => Outbox::open(&state.directory, capacity),
-        Durability::Guard => Ok(Outbox::in_memory(capacity)),
-    }
-}
-
-fn report(recovered: &Recovered) {
-    for Cut { path, at, bytes } in &recovered.cuts {
-        tracing::warn!(
-            file = %path.display(), at, bytes,
-            "the end of the journal was torn and is cut off; nobody was told of what stood there"
-        );
-    }
-    if !recovered.events.is_empty() {
-        tracing::info!(events = recovered.events.len(), "the journal is read");
-    }
-}
-
-fn longest_acceptance(config: &Config) -> u64 {
-    let acceptances = config.tenants.iter().map(|tenant| tenant.policy.longest_acceptance());
-    acceptances.max().unwrap_or_default()
-}
-
-/// The folder of the keys that a tenant signs with, with what decrypts them and the rules for them. A
-/// key is kept there for as long as any who share it need it.
-///
-/// # Errors
-/// [`ServeError::Passphrase`] when what is configured is no passphrase.
-pub fn key_folder(config: &Config, tenant: &TenantConfig) -> Result<KeyFolder, ServeError> {
-    let keys = &tenant.keys;
-    let passphrases = match &config.keys.passphrases {
-        None => Passphrases::none(),
-        Some(text) => Passphrases::parse(text.expose())?,
-    };
-    let rules = KeyRules {
-        algorithm: keys.algorithm,
-        jwks_max_age: config.keys.jwks_max_age,
-        publish_ahead: keys.publish_ahead,
-        rotate_every: keys.rotate_every,
-    };
-    let keystore = Keystore::new(&keys.directory, config.longest_acceptance(&keys.owner));
-    let keystore = keystore.with_passphrases(passphrases);
-    Ok(KeyFolder::new(keys.owner.clone(), keystore, rules))
-}
-
-/// What was found in the folders of keys.
-#[derive(Default)]
-struct Opened {
-    tenants: Vec<TenantParts>,
-    folders: Vec<(KeyFolder, Fingerprint)>,
-    first_keys: Vec<(KeyId, PathBuf)>,
-}
-
-/// The keys of each tenant, the default one first. An empty folder gets its first key; a tenant that
-/// shares the keys of the default one has no folder.
-fn open_folders(
-    config: &Config,
-    sending: &impl Fn(&TenantConfig) -> Sending,
-    now: Timestamp,
-) -> Result<Opened, ServeError> {
-    let mut opened = Opened::default();
-    for tenant in &config.tenants {
-        let (policy, sending) = (tenant.policy.clone(), sending(tenant));
-        if tenant.shares_keys() {
-            opened.tenants.push(TenantParts { policy, keys: KeysOf::Default, sending });
-            continue;
-        }
-        let folder = key_folder(config, tenant)?;
-        let keystore = folder.keystore();
-        // The default folder is made, and so is a tenant's in a folder that is there. One that was
-        // named and is not there is a mistake: new keys in the wrong place would break every link.
-        if config.keys.is_default_directory || !policy.tenant.is_default() {
-            keystore.create()?;
-            keystore.close_if_empty()?;
-        }
-        let first_key = keystore.generate_first(tenant.keys.algorithm, now)?;
-        opened.first_keys.extend(first_key.map(|kid| (kid, tenant.keys.directory.clone())));
-        let (keyring, fingerprint) = folder.take()?;
-        opened.tenants.push(TenantParts { policy, keys: KeysOf::Itself(keyring), sending });
-        opened.folders.push((folder, fingerprint));
-    }
-    Ok(opened)
 }
 
 fn callers_or_one_run(config: &Config) -> Result<(Callers, Option<Secret>), NoRandomness> {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::ServeError;
-use crate::config::Tenant;
+use super::sending::Directories;
+use crate::config::{Config, Tenant};
 use crate::directory::{Directory, DirectoryLimits};
 
 /// How often it is looked whether a file has changed.
@@ -43,6 +44,15 @@ async fn look_after(look: impl FnOnce() + Send + 'static) {
     if tokio::task::spawn_blocking(look).await.is_err() {
         tracing::error!("looking after a file of users broke off; it is looked at again");
     }
+}
+
+/// Opened before anything is changed: a file that cannot be used is no reason to make a key.
+pub(super) fn open_directories(config: &Config) -> Result<Directories, ServeError> {
+    let opened = config.tenants.iter().filter_map(|tenant| {
+        let name = tenant.policy.tenant.clone();
+        directory_of(tenant).transpose().map(|opened| Ok((name, opened?)))
+    });
+    opened.collect()
 }
 
 #[cfg(test)]

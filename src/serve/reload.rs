@@ -6,14 +6,14 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::audit::Audit;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, Tenant, TenantLimits};
 use crate::domain::caller::Caller;
 use crate::domain::policy::TenantName;
-use crate::http::{Gate, ReloadConfig, Reloaded};
+use crate::http::{Gate, Rates, ReloadConfig, Reloaded, TenantRates};
 use crate::service::ResetService;
-
-use super::rates;
 
 /// The section of limits, of all and of a tenant.
 const LIMITS: &str = "limits.";
@@ -152,4 +152,31 @@ fn changed(before: &Settings, after: &Settings) -> Vec<String> {
         keys.filter(|key| before.get(*key) != after.get(*key)).cloned().collect();
     keys.sort();
     keys
+}
+
+/// Reloads whenever somebody asks for it with a signal.
+pub(super) async fn reload_when(wanted: Arc<Notify>, config: ReloadConfig) {
+    loop {
+        wanted.notified().await;
+        let config = config.clone();
+        // What came of it is in the log.
+        let _ = tokio::task::spawn_blocking(move || config.run()).await;
+    }
+}
+pub(super) fn rates(Config { limits, tenants, .. }: &Config) -> Rates {
+    let of_tenant = |tenant: &Tenant| {
+        let TenantLimits { caller_per_minute, user_tokens_per_hour } = tenant.limits;
+        let rates = TenantRates { caller_per_minute, user_tokens_per_hour };
+        (tenant.policy.tenant.clone(), rates)
+    };
+    Rates {
+        source_per_minute: limits.source_per_minute,
+        all: TenantRates {
+            caller_per_minute: limits.caller_per_minute,
+            user_tokens_per_hour: limits.user_tokens_per_hour,
+        },
+        tenants: tenants.iter().map(of_tenant).collect(),
+        holder_revocations_per_minute: limits.holder_revocations_per_minute,
+        trusted_proxies: limits.trusted_proxies.clone(),
+    }
 }
