@@ -331,17 +331,26 @@ pub fn is_caller_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// Reads a list of scopes.
+/// Reads a list of scopes of a caller of this tenant.
 ///
 /// # Errors
 /// What was wanted and what was found.
-pub fn parse_scopes<'s>(names: impl Iterator<Item = &'s str>) -> Result<Vec<Scope>, String> {
+pub fn parse_scopes<'s>(
+    tenant: &TenantName,
+    names: impl Iterator<Item = &'s str>,
+) -> Result<Vec<Scope>, String> {
     let known = || Scope::ALL.map(Scope::name).join(", ");
     let mut scopes = Vec::new();
     for name in names {
         match Scope::parse(name) {
             Some(scope) if scopes.contains(&scope) => {
                 return Err(format!("{name:?} stands there twice"));
+            }
+            Some(scope) if scope.is_of_service() && !tenant.is_default() => {
+                return Err(format!(
+                    "{name:?} is about the whole service, so callers of the default tenant alone may have it; this one is of {:?}; take it out",
+                    tenant.as_str()
+                ));
             }
             Some(scope) => scopes.push(scope),
             None => return Err(format!("wanted some of {}, found {name:?}", known())),

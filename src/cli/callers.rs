@@ -19,7 +19,7 @@ pub(super) enum Command {
         /// The caller's name, for logs
         #[arg(long)]
         name: String,
-        /// What it may do: issue, check, redeem, revoke, keys:read, keys:write, metrics, config
+        /// What it may do: issue, deliver, check, redeem, revoke, keys:read, keys:write, metrics, config
         #[arg(long, value_delimiter = ',', required = true)]
         scopes: Vec<String>,
         /// The tenant it acts for
@@ -48,10 +48,12 @@ fn add(
         bail!("--name: {CALLER_NAME_WANTED}, found {name:?}");
     }
     // The default tenant is always there, also where the configuration is not finished yet.
-    if tenant != TenantName::DEFAULT {
-        named_tenant(&settings.config(&[])?, tenant)?;
-    }
-    let scopes = parse_scopes(scopes.iter().map(String::as_str))
+    let owner = if tenant == TenantName::DEFAULT {
+        TenantName::default()
+    } else {
+        named_tenant(&settings.config(&[])?, tenant)?.policy.tenant.clone()
+    };
+    let scopes = parse_scopes(&owner, scopes.iter().map(String::as_str))
         .map_err(|problem| anyhow::anyhow!("--scopes: {problem}"))?;
     let names: Vec<_> = scopes.iter().map(|scope| format!("{:?}", scope.name())).collect();
     let key = api_key(Random::new().bytes()?);

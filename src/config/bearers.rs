@@ -69,7 +69,7 @@ impl Check<'_> {
                 Ok(tenant) => tenant.policy.tenant.clone(),
                 Err(problem) => return self.refuse(&key("tenant"), problem),
             };
-        let scopes = match parse_scopes(raw.scopes.iter().map(String::as_str)) {
+        let scopes = match parse_scopes(&tenant, raw.scopes.iter().map(String::as_str)) {
             Ok(scopes) => scopes,
             Err(problem) => return self.refuse(&key("scopes"), problem),
         };

@@ -73,6 +73,11 @@ impl Scope {
         }
     }
 
+    /// Whether it is about the whole service, and so for callers of the default tenant alone.
+    pub const fn is_of_service(self) -> bool {
+        matches!(self, Self::Metrics | Self::Config)
+    }
+
     /// Reads a name, exactly.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|scope| scope.name() == name)
@@ -199,9 +204,10 @@ impl Caller {
         Self { name, tenant, scopes, keys, networks: Vec::new() }
     }
 
-    /// Whether it may do this.
+    /// Whether it may do this. What is about the whole service is for no other tenant, whoever granted it.
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.contains(&scope)
+        let is_its_own = self.tenant.is_default() || !scope.is_of_service();
+        is_its_own && self.scopes.contains(&scope)
     }
 
     /// Whether it may call from there.

@@ -344,6 +344,17 @@ async fn new_keys_of_one_tenant_are_no_keys_of_the_other() {
 }
 
 #[tokio::test]
+async fn what_is_about_the_whole_service_is_for_callers_of_the_default_tenant_alone() {
+    let [app, acme] = two_tenants();
+    assert_eq!(app.get("/metrics").await.status, StatusCode::OK);
+    acme.get("/metrics").await.assert_problem(403, "forbidden");
+    // There is no configuration here to read.
+    app.post("/admin/config/reload", json!({})).await.assert_problem(404, "not_found");
+    acme.post("/admin/config/reload", json!({})).await.assert_problem(403, "forbidden");
+    assert_eq!(acme.get("/admin/keys").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn one_tenant_without_a_key_makes_the_service_unready_and_stops_no_other() {
     let [app, acme] = two_tenants();
     acme.tenant().replace_keyring(Keyring::default()).unwrap();

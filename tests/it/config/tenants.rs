@@ -390,3 +390,29 @@ fn a_tenant_stands_in_files_only() {
         "environment variable RESETD_TENANTS_ACME_AUDIENCE: no such setting"
     );
 }
+
+#[test]
+fn what_is_about_the_whole_service_is_for_callers_of_the_default_tenant_alone() {
+    let setup = Setup::new();
+    let jwks = "jwks_url = \"https://login.example/jwks\"\n";
+    for scope in ["metrics", "config"] {
+        for (section, more) in [
+            ("callers", format!("key_sha256 = \"{HASH}\"\n")),
+            ("bearers", format!("issuer = \"https://login.example\"\naudience = \"a\"\n{jwks}")),
+        ] {
+            let text = |tenant: &str| {
+                format!(
+                    "[tenants.acme]\naudience = \"a\"\n[[{section}]]\nname = \"x\"\nscopes = [\"issue\", \"{scope}\"]\ntenant = \"{tenant}\"\n{more}"
+                )
+            };
+            setup.config(&text("default")).unwrap();
+            let error = setup.config(&text("acme")).map(drop).unwrap_err();
+            assert_eq!(
+                setup.plain(&error.to_string()),
+                format!(
+                    "settings.toml:5: {section}.0.scopes: \"{scope}\" is about the whole service, so callers of the default tenant alone may have it; this one is of \"acme\"; take it out"
+                )
+            );
+        }
+    }
+}
