@@ -109,9 +109,10 @@ fn app_routes(keys: &RunningKeys, gate: &Gate, pages: &Pages) -> Router {
         .route("/redemptions", post(redemptions::redeem).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/commit", post(redemptions::commit).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/cancel", post(redemptions::cancel).layer(needs(Scope::Redeem)))
-        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)).layer(holders))
         .layer(Extension(gate.clone()))
-        .route_layer(from_fn_with_state(gate.clone(), limit::per_source));
+        .route_layer(from_fn_with_state(gate.clone(), limit::per_source))
+        // Counts for itself, since whoever has a live token is not counted.
+        .route("/revocations", post(api::revoke).layer(needs(Scope::Revoke)).layer(holders));
     let open = Router::new()
         .route("/.well-known/jwks.json", get(well_known::jwks))
         .route("/.well-known/reset-token-issuer", get(well_known::issuer))

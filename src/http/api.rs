@@ -15,6 +15,7 @@ use super::idempotency::IdempotencyKey;
 use super::limit::Gate;
 use super::observe::AboutToken;
 use super::problem::{Problem, ProblemKind};
+use super::undisturbed::undisturbed;
 use crate::domain::binding::CredentialVersion;
 use crate::domain::caller::NoCaller;
 use crate::domain::identifier::{CredentialId, UserId, Username};
@@ -78,7 +79,8 @@ pub(super) async fn delete(
     CalledBy { caller, tenant }: CalledBy,
     token: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let claims = tenant.revoke(&caller, &token_in(token)?).await?;
+    let token = token_in(token)?;
+    let claims = undisturbed(async move { tenant.revoke(&caller, &token).await }).await??;
     Ok((StatusCode::NO_CONTENT, about(&claims)).into_response())
 }
 
@@ -98,11 +100,12 @@ pub(super) fn disowned_token(body: Result<JsonBody, Problem>) -> Result<Secret, 
 }
 
 /// `POST /revocations` by the holder of a token.
-pub(super) async fn disown(tenant: Option<&Tenant>, token: &Secret) -> Result<Response, Problem> {
-    let Some(tenant) = tenant else {
+pub(super) async fn disown(tenant: Option<&Tenant>, token: Secret) -> Result<Response, Problem> {
+    let Some(tenant) = tenant.cloned() else {
         return Ok(revoked("token", &Applied { token_id: None, before: None }));
     };
-    let applied = tenant.disown(token.expose()).await?;
+    let disowning = tenant.clone();
+    let applied = undisturbed(async move { disowning.disown(token.expose()).await }).await??;
     // Of a token that is none of its own, the tenant has nothing in the trail.
     let is_known = applied.token_id.is_some();
     let about = is_known.then(|| Extension(AboutTenant(tenant.policy().tenant.to_string())));
@@ -119,8 +122,8 @@ pub(super) async fn revoke(
     let token_id = members.optional("tokenId", "22 characters of base64url", text(TokenId::parse));
     let username = members.optional("username", Username::WANTED, text(Username::parse));
     let before = members.optional("before", "a time, or \"now\"", text(cutoff));
-    let revocation = match (&token, token_id, username, before) {
-        (Some(token), None, None, None) => Some(Revocation::Token(token.expose())),
+    let revocation = match (token, token_id, username, before) {
+        (Some(token), None, None, None) => Some(Revocation::Token(token)),
         (None, Some(id), None, None) => Some(Revocation::TokenId(id)),
         (None, None, Some(user), before) => Some(Revocation::User(user, before.flatten())),
         (None, None, None, Some(before)) => Some(Revocation::Everything(before)),
@@ -135,8 +138,10 @@ pub(super) async fn revoke(
         Revocation::User(user, _) => Some(Extension(AboutUser::new(user.as_str()))),
         Revocation::Token(_) | Revocation::TokenId(_) | Revocation::Everything(_) => None,
     };
-    let applied = tenant.apply(Some(&caller), &revocation).await.map_err(Problem::from);
-    Ok((user, applied.map(|applied| revoked(kind(&revocation), &applied))).into_response())
+    let kind = kind(&revocation);
+    let revoke = async move { tenant.apply(Some(&caller), &revocation).await };
+    let applied = undisturbed(revoke).await?.map_err(Problem::from);
+    Ok((user, applied.map(|applied| revoked(kind, &applied))).into_response())
 }
 
 fn revoked(kind: &'static str, applied: &Applied) -> Response {
@@ -200,7 +205,7 @@ fn cutoff(text: &str) -> Option<Option<Timestamp>> {
     if text == "now" { Some(None) } else { from_rfc3339_rounded_up(text).map(Some) }
 }
 
-fn kind(revocation: &Revocation<'_>) -> &'static str {
+fn kind(revocation: &Revocation) -> &'static str {
     match revocation {
         Revocation::Token(_) | Revocation::TokenId(_) => "token",
         Revocation::User(..) => "user",

@@ -144,8 +144,14 @@ impl Rules {
         rate.is_none_or(|rate| rate.admits(&(tenant, mailbox(username))))
     }
 
-    /// A revocation by whoever has a token and no key.
+    /// A request from an address, whatever it asks for.
+    pub(super) fn admit_source(&self, source: Option<Source>) -> Result<(), Problem> {
+        self.source.as_ref().map_or(Ok(()), |rate| rate.admit(&household(source)))
+    }
+
+    /// A token by whoever has no key, and that can not be killed any more, or never could.
     pub(super) fn admit_holder(&self, source: Option<Source>) -> Result<(), Problem> {
+        self.admit_source(source)?;
         self.holder.admit(&household(source))
     }
 }
@@ -153,8 +159,7 @@ impl Rules {
 /// Lets through what an address may ask.
 pub(super) async fn per_source(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let source = request.extensions().get::<Source>().copied();
-    let admitted =
-        gate.rules().source.as_ref().map_or(Ok(()), |rate| rate.admit(&household(source)));
+    let admitted = gate.rules().admit_source(source);
     match admitted {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),

@@ -4,12 +4,12 @@
 mod texts;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Arc;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
@@ -21,7 +21,8 @@ use super::api::{self, TOKEN, about};
 use super::audited::AboutTenant;
 use super::body::{JsonBody, Members, text};
 use super::document::{Document, Keep};
-use super::limit::{self, Gate};
+use super::holder;
+use super::limit::Gate;
 use super::problem::{Problem, ProblemKind};
 use super::source::Source;
 use super::well_known::Of;
@@ -95,7 +96,8 @@ impl Page {
     }
 }
 
-/// The routes of all pages. Where there is none, there are none.
+/// The routes of all pages. Where there is none, there are none. What the page is made of is the same for
+/// everybody and costs next to nothing, so it is not counted: half a page would help nobody.
 pub(super) fn routes(pages: &Pages, gate: &Gate) -> Router<ResetService> {
     if pages.0.is_empty() {
         return Router::new();
@@ -116,10 +118,7 @@ pub(super) fn routes(pages: &Pages, gate: &Gate) -> Router<ResetService> {
             .route(style, get(style_of))
             .route(asked, post(check));
     }
-    routes
-        .layer(Extension(gate.clone()))
-        .layer(Extension(pages.clone()))
-        .route_layer(from_fn_with_state(gate.clone(), limit::per_source))
+    routes.layer(Extension(gate.clone())).layer(Extension(pages.clone()))
 }
 
 /// The tenant that a path is about, if it has a page.
@@ -177,46 +176,83 @@ async fn style_of(_: PageOf, headers: HeaderMap) -> Response {
     Document { media_type, text: STYLE.into(), keep: Keep::Asking }.answer(&headers)
 }
 
-/// `POST /reset/check`: whoever holds a token may learn whether it is live. Nothing is changed and nobody
-/// is counted for asking, but those who ask about what is not live, so often from one address.
-async fn check(
+/// Whoever asks about a token, of a tenant that has a page.
+struct Asked {
     of: PageOf,
-    Extension(gate): Extension<Gate>,
-    source: Option<Extension<Source>>,
-    body: JsonBody,
-) -> Result<Response, Problem> {
-    let (token, page) = (token_in(&body)?, of.page()?);
-    let tenant = Extension(AboutTenant(of.tenant.policy().tenant.to_string()));
-    let claims = match of.tenant.look(token.expose()) {
+    gate: Gate,
+    source: Option<Source>,
+    body: Result<JsonBody, Problem>,
+}
+
+impl FromRequest<ResetService> for Asked {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, service: &ResetService) -> Result<Self, Problem> {
+        let (mut parts, body) = request.into_parts();
+        let of = PageOf::from_request_parts(&mut parts, service).await?;
+        let gate = parts.extensions.get::<Gate>().cloned();
+        let gate = gate.ok_or_else(|| Problem::new(ProblemKind::Internal))?;
+        let source = parts.extensions.get::<Source>().copied();
+        let body = JsonBody::from_request(Request::from_parts(parts, body), service).await;
+        Ok(Self { of, gate, source, body })
+    }
+}
+
+impl Asked {
+    /// The tenant of the page, for the audit trail: of every answer there, whatever it is.
+    fn about(&self) -> Extension<AboutTenant> {
+        Extension(AboutTenant(self.of.tenant.policy().tenant.to_string()))
+    }
+
+    /// The token that is asked about. Whoever sends none is counted by address.
+    fn token(&mut self) -> Result<Secret, Problem> {
+        let body = mem::replace(&mut self.body, Err(Problem::new(ProblemKind::Internal)));
+        let token = body.and_then(|body| token_in(&body));
+        if token.is_err() {
+            self.gate.rules().admit_source(self.source)?;
+        }
+        token
+    }
+}
+
+/// `POST /reset/check`: whoever holds a token may learn whether it is live. Nothing is changed and nobody
+/// is counted for asking, but those who ask about what is dead, so often from one address.
+async fn check(mut asked: Asked) -> Response {
+    let worth = worth(&mut asked).unwrap_or_else(Problem::into_response);
+    (asked.about(), worth).into_response()
+}
+
+fn worth(asked: &mut Asked) -> Result<Response, Problem> {
+    let token = asked.token()?;
+    let claims = match asked.of.tenant.look(token.expose()) {
         Ok(claims) => claims,
         Err(error) => {
-            let admitted = gate.rules().admit_holder(source.map(|Extension(source)| source));
-            let problem = admitted.err().unwrap_or_else(|| error.into());
-            return Ok((tenant, problem).into_response());
+            if !error.is_about_held() {
+                asked.gate.rules().admit_holder(asked.source)?;
+            }
+            return Err(error.into());
         }
     };
     let answer = Worth {
         live: true,
         username: masked(&claims.sub),
         expired_time: to_rfc3339(claims.exp),
-        continue_url: page.continue_url.link(&token).expose().to_owned(),
+        continue_url: asked.of.page()?.continue_url.link(&token).expose().to_owned(),
     };
-    Ok((tenant, about(&claims), Json(answer)).into_response())
+    Ok((about(&claims), Json(answer)).into_response())
 }
 
 /// `POST /tenants/{tenant}/revocations`: as `POST /revocations` by the holder of a token, for a page that
 /// is reached under the issuer of its tenant.
-async fn disown(
-    of: PageOf,
-    Extension(gate): Extension<Gate>,
-    source: Option<Extension<Source>>,
-    body: JsonBody,
-) -> Result<Response, Problem> {
-    let token = token_in(&body)?;
-    if !of.tenant.is_live(token.expose()) {
-        gate.rules().admit_holder(source.map(|Extension(source)| source))?;
-    }
-    api::disown(Some(&of.tenant), &token).await
+async fn disown(mut asked: Asked) -> Response {
+    let about = asked.about();
+    let disowned = async {
+        let token = asked.token()?;
+        let tenant = Some(&asked.of.tenant);
+        holder::admit(&asked.gate, tenant, &token, asked.source)?;
+        api::disown(tenant, token).await
+    };
+    (about, disowned.await.unwrap_or_else(Problem::into_response)).into_response()
 }
 
 fn token_in(body: &JsonBody) -> Result<Secret, Problem> {

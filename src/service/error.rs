@@ -229,6 +229,11 @@ impl Error {
         matches!(error, TokenError::Used { .. } | TokenError::Held { by_another: true, .. })
     }
 
+    /// Whether the token is held, so that it is not live and can be killed all the same.
+    pub fn is_about_held(&self) -> bool {
+        matches!(self, Self::Token(TokenError::Held { .. }))
+    }
+
     /// The token, where it is known.
     pub fn token_id(&self) -> Option<TokenId> {
         match self {

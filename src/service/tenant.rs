@@ -17,6 +17,7 @@ use crate::domain::identifier::Username;
 use crate::domain::issue::{self, IssueRequest, IssuedToken};
 use crate::domain::keyring::{Key, Keyring};
 use crate::domain::policy::{Policy, PolicyError, TenantName};
+use crate::domain::secret::Secret;
 use crate::journal::{Attempt, Health};
 use crate::revocation::{Refusal, Written};
 use crate::webhook::{Revoked, What};
@@ -46,9 +47,9 @@ impl fmt::Debug for Tenant {
 
 /// Which tokens to revoke.
 #[derive(Debug)]
-pub enum Revocation<'r> {
+pub enum Revocation {
     /// One, by itself.
-    Token(&'r str),
+    Token(Secret),
     /// One, by its identifier.
     TokenId(TokenId),
     /// All of a user's issued before a time; without one, all issued so far.
@@ -247,9 +248,9 @@ impl Tenant {
         }
     }
 
-    /// The same in one word.
-    pub fn is_live(&self, token: &str) -> bool {
-        self.look(token).is_ok()
+    /// Whether a token is live or held, so that its holder can still kill it.
+    pub fn can_be_killed(&self, token: &str) -> bool {
+        self.look(token).map_or_else(|error| error.is_about_held(), |_| true)
     }
 
     /// What a caller's try of an operation hashes to, so that it can be repeated.
@@ -263,7 +264,7 @@ impl Tenant {
     /// # Errors
     /// [`Error::RedemptionRunning`], [`Error::Unwritten`].
     pub async fn disown(&self, token: &str) -> Result<Applied, Error> {
-        self.apply(None, &Revocation::Token(token)).await
+        self.revoke_presented(None, token).await
     }
 
     /// Revokes one live token. Of all who try, exactly one succeeds.
@@ -285,24 +286,12 @@ impl Tenant {
     pub async fn apply(
         &self,
         caller: Option<&str>,
-        revocation: &Revocation<'_>,
+        revocation: &Revocation,
     ) -> Result<Applied, Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let (revocations, now) = (&shared.revocations, self.now());
         match revocation {
-            Revocation::Token(token) => {
-                let revoked = match self.verify_even_early(token, now) {
-                    Ok(claims) => self.revoke_verified(caller, claims, now).await,
-                    Err(error) => Err(error),
-                };
-                match revoked {
-                    Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
-                    Err(Error::Token(error)) => {
-                        Ok(Applied { token_id: error.token_id(), before: None })
-                    }
-                    Err(error) => Err(error),
-                }
-            }
+            Revocation::Token(token) => self.revoke_presented(caller, token.expose()).await,
             Revocation::TokenId(jti) => {
                 let kill = || revocations.revoke_id(policy, *jti, now);
                 if self.until_settled(*jti, now, kill).await?.is_ok() {
@@ -451,6 +440,20 @@ impl Tenant {
         match self.0.verifier.verify(token, &keys.snapshot.verifying, now) {
             Ok(verified) => Ok((verified, keys)),
             Err(error) => Err(TokenError::from(error).into()),
+        }
+    }
+
+    /// Revokes a token if there is anything to revoke.
+    async fn revoke_presented(&self, caller: Option<&str>, token: &str) -> Result<Applied, Error> {
+        let now = self.now();
+        let revoked = match self.verify_even_early(token, now) {
+            Ok(claims) => self.revoke_verified(caller, claims, now).await,
+            Err(error) => Err(error),
+        };
+        match revoked {
+            Ok(claims) => Ok(Applied { token_id: Some(claims.jti), before: None }),
+            Err(Error::Token(error)) => Ok(Applied { token_id: error.token_id(), before: None }),
+            Err(error) => Err(error),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,11 +18,13 @@ use resetd::domain::policy::{Lifetime, Policy, TenantName};
 use resetd::domain::rotation::KeyRules;
 use resetd::domain::secret::Secret;
 use resetd::http::{Door, Gate, Limits, Pages, Rates, TenantRates, router};
+use resetd::journal::StateFolder;
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
 use resetd::outbox::Outbox;
 use resetd::revocation::Revocations;
 use resetd::service::{KeysOf, Parts, ResetService, Sending, Tenant, TenantParts};
+use resetd::webhook::Endpoint;
 use resetd_verify::{Algorithm, Timestamp};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -55,6 +58,10 @@ pub(crate) struct Options {
     pub(crate) sending: Sending,
     pub(crate) outbox: Outbox,
     pub(crate) pages: Pages,
+    /// Who is told of what happens.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// Where a journal is kept; nothing is written down without.
+    pub(crate) state: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -90,6 +97,8 @@ impl Default for Options {
             sending: Sending::default(),
             outbox: Outbox::in_memory(1000),
             pages: Pages::default(),
+            endpoints: Vec::new(),
+            state: None,
         }
     }
 }
@@ -182,13 +191,21 @@ impl TestApp {
             });
             folders.push((folder, fingerprint));
         }
+        let revocations = match &options.state {
+            Some(state) => {
+                let state = StateFolder::open(state, options.salt).unwrap();
+                let recovered = state.recover(clock.now(), &|_, _| {}).unwrap();
+                Revocations::journalled(state, &recovered, clock.now(), options.capacity)
+            }
+            None => Revocations::guarding(clock.now(), options.capacity, options.salt),
+        };
         let service = ResetService::new(Parts {
             tenants,
             callers: Callers::new(callers),
             bearers: Vec::new(),
-            revocations: Revocations::guarding(clock.now(), options.capacity, options.salt),
+            revocations,
             outbox: options.outbox,
-            endpoints: Vec::new(),
+            endpoints: options.endpoints,
             clock: clock.clone(),
             jwks_max_age: options.jwks_max_age,
         })
@@ -255,6 +272,15 @@ impl TestApp {
         let bytes = body.collect().await.unwrap().to_bytes();
         let text = String::from_utf8(bytes.into()).unwrap();
         Answer { status: parts.status, headers: parts.headers, text }
+    }
+
+    /// Sends it and is gone before it is answered.
+    pub(crate) async fn send_and_leave(&self, request: Request<Body>) {
+        tokio::select! {
+            biased;
+            answer = self.send(request) => panic!("it was answered at once: {answer:?}"),
+            () = std::future::ready(()) => {}
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

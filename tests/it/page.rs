@@ -310,22 +310,55 @@ async fn a_live_token_is_always_heard_and_everything_else_so_often_from_one_addr
     let app = start_with(|options| {
         options.rates.holder_revocations_per_minute = NonZeroU32::new(2).unwrap();
     });
-    let token = app.issue("alice").await;
+    let [live, mine, held] = [app.issue("a").await, app.issue("b").await, app.issue("c").await];
+    app.post("/redemptions", json!({ "token": held, "hold": 60 })).await.assert_status(201);
     check(&app, "junk").await.assert_problem(404, "token_unknown");
-    post(&app, "/revocations", json!({ "token": "junk" })).await;
+    post(&app, "/revocations", json!({ "token": "junk" })).await.assert_status(201);
     for path in ["/reset/check", "/tenants/default/revocations"] {
         let answer = post(&app, path, json!({ "token": "junk" })).await;
         answer.assert_problem(429, "rate_limited");
         assert!(answer.header("retry-after").is_some());
     }
     for _ in 0..5 {
-        assert_eq!(check(&app, &token).await.status, StatusCode::OK);
+        check(&app, &live).await.assert_status(200);
+        // It can still be killed.
+        check(&app, &held).await.assert_problem(404, "token_held");
     }
     let elsewhere = post_from(&app, "/reset/check", json!({ "token": "junk" }), "192.0.2.2").await;
     elsewhere.assert_problem(404, "token_unknown");
-    let all = start_with(|options| options.rates.source_per_minute = NonZeroU32::new(1));
-    check(&all, "junk").await.assert_problem(404, "token_unknown");
-    check(&all, "junk").await.assert_problem(429, "rate_limited");
+    for (path, token) in [
+        ("/revocations", &live),
+        ("/tenants/default/revocations", &mine),
+        ("/tenants/default/revocations", &held),
+    ] {
+        post(&app, path, json!({ "token": token })).await.assert_status(201);
+        app.check(token).await.assert_problem(404, "token_revoked");
+        post(&app, path, json!({ "token": token })).await.assert_problem(429, "rate_limited");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_has_asked_as_often_as_it_may_has_the_page_and_is_heard_with_a_live_token()
+{
+    let app = start_with(|options| options.rates.source_per_minute = NonZeroU32::new(2));
+    // Callers come from elsewhere here.
+    let token = app.issue("alice").await;
+    check(&app, "junk").await.assert_problem(404, "token_unknown");
+    post(&app, "/reset/check", json!({})).await.assert_problem(422, "invalid_request");
+    for path in ["/reset/check", "/revocations", "/tenants/default/revocations"] {
+        for body in [json!({ "token": "junk" }), json!({})] {
+            post(&app, path, body).await.assert_problem(429, "rate_limited");
+        }
+    }
+    for path in ["/reset", "/reset/page.js", "/reset/page.css"] {
+        get(&app, path, &[]).await.assert_status(200);
+    }
+    check(&app, &token).await.assert_status(200);
+    let other = app.issue("bob").await;
+    for (path, token) in [("/revocations", &other), ("/tenants/default/revocations", &token)] {
+        post(&app, path, json!({ "token": token })).await.assert_status(201);
+    }
+    check(&app, &token).await.assert_problem(429, "rate_limited");
 }
 
 #[tokio::test]
@@ -360,25 +393,36 @@ async fn a_check_by_a_holder_is_in_the_audit_trail_with_its_tenant_and_without_a
     let folder = tempfile::tempdir().unwrap();
     let rotation = Rotation { bytes: 1 << 20, keep: 0 };
     let sink = Sink::File(Trail::open(folder.path(), rotation).unwrap());
-    let app = start_with(|options| options.audit = sink);
+    let app = start_with(|options| {
+        options.audit = sink;
+        options.rates.holder_revocations_per_minute = NonZeroU32::new(3).unwrap();
+    });
     let token = app.issue("alice@example.com").await;
     check(&app, &token).await;
     check(&app, &forged(&token)).await;
     app.redeem(&token).await;
     check(&app, &token).await;
-    post(&app, "/tenants/default/revocations", json!({ "token": token })).await;
+    for token in [&token, "junk"] {
+        post(&app, "/tenants/default/revocations", json!({ "token": token })).await;
+    }
+    for path in ["/reset/check", "/tenants/default/revocations"] {
+        post(&app, path, json!({})).await;
+    }
+    check(&app, "junk").await;
     app.running.audit().stop();
     let lines = crate::audit::lines(folder.path());
     let of =
         |action: &str| lines.iter().filter(|line| line["action"] == action).collect::<Vec<_>>();
     let outcomes: Vec<_> = of("check").iter().map(|line| line["outcome"].clone()).collect();
-    assert_eq!(outcomes, ["ok", "token_unknown", "token_used"]);
+    let wanted = ["ok", "token_unknown", "token_used", "invalid_request", "rate_limited"];
+    assert_eq!(outcomes, wanted);
     for line in of("check").iter().chain(&of("revoke")) {
         assert_eq!((&line["tenant"], &line["caller"]), (&json!("default"), &Value::Null), "{line}");
         assert_eq!(line["source"], "192.0.2.1");
     }
     assert_eq!(of("check")[0]["username"], "a***@e***.com");
-    assert_eq!(of("revoke").len(), 1);
+    let outcomes: Vec<_> = of("revoke").iter().map(|line| line["outcome"].clone()).collect();
+    assert_eq!(outcomes, ["ok", "rate_limited", "invalid_request"]);
     let text = Value::from(lines.clone()).to_string();
     assert!(!text.contains(token.rsplit('.').next().unwrap()), "{text}");
 }

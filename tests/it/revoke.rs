@@ -2,13 +2,18 @@
 
 use std::io::{Read as _, Write as _};
 
-use axum::http::{Method, Request, StatusCode, header};
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode, header, request};
+use resetd::domain::order::Errand;
 use resetd::domain::time::to_rfc3339;
+use resetd::domain::webhook::{EventKind, Webhook};
+use resetd::webhook::Endpoint;
 use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::app::{Answer, Options, TestApp};
-use crate::server::Server;
+use crate::server::{PATIENCE, Server};
+use crate::webhook::webhook;
 
 fn superseding() -> TestApp {
     TestApp::start_with(|options| options.policy.supersede = true)
@@ -184,6 +189,64 @@ async fn whoever_has_no_key_is_heard_only_so_often() {
     disown(&app, &body).await.assert_problem(429, "rate_limited");
     // Callers are not meant.
     assert_eq!(app.post("/revocations", body).await.status, StatusCode::CREATED);
+}
+
+#[tokio::test]
+async fn a_token_that_is_held_can_be_killed_by_its_holder_whoever_used_up_what_others_may_do() {
+    let app = TestApp::start_with(|options| {
+        options.rates.holder_revocations_per_minute = 1.try_into().unwrap();
+    });
+    let token = app.issue("alice").await;
+    let held = app.post("/redemptions", json!({ "token": token, "hold": 60 })).await.json();
+    disown(&app, &json!({ "token": "x" })).await.assert_status(201);
+    disown(&app, &json!({ "token": "x" })).await.assert_problem(429, "rate_limited");
+    disown(&app, &json!({ "token": token })).await.assert_status(201);
+    let commit = format!("/redemptions/{}/commit", held["redemptionId"].as_str().unwrap());
+    app.post(&commit, Value::Null).await.assert_problem(410, "token_revoked");
+}
+
+#[tokio::test]
+async fn a_live_token_is_heard_from_an_address_that_has_asked_as_often_as_it_may() {
+    let app = TestApp::start_with(|options| options.rates.source_per_minute = 2.try_into().ok());
+    let with_key = async |body: Value| app.post("/revocations", body).await;
+    let body = json!({ "token": app.issue("alice").await });
+    with_key(json!({ "token": "x" })).await.assert_status(201);
+    // Whoever says who calls is counted, whatever is asked for.
+    with_key(body.clone()).await.assert_problem(429, "rate_limited");
+    disown(&app, &json!({ "token": "x" })).await.assert_problem(429, "rate_limited");
+    disown(&app, &json!({ "username": "alice" })).await.assert_problem(429, "rate_limited");
+    disown(&app, &body).await.assert_status(201);
+    disown(&app, &body).await.assert_problem(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn a_revocation_is_told_of_though_whoever_asked_for_it_is_gone() {
+    let state = tempfile::tempdir().unwrap();
+    let app = TestApp::start_with(|options| {
+        options.state = Some(state.path().to_owned());
+        let events = vec![EventKind::Revoked];
+        options.endpoints =
+            vec![Endpoint::new(Webhook { events, ..webhook("https://app.example.com/") })];
+    });
+    let json = |request: request::Builder, body: Value| {
+        request.header(header::CONTENT_TYPE, "application/json").body(body.to_string().into())
+    };
+    for by in ["delete", "caller", "holder"] {
+        let token = app.issue(by).await;
+        let body = json!({ "token": token });
+        let request = match by {
+            "delete" => {
+                let path = format!("/password-tokens/{token}");
+                app.request(Method::DELETE, &path).body(Body::empty())
+            }
+            "caller" => json(app.request(Method::POST, "/revocations"), body),
+            _ => json(Request::post("/revocations"), body),
+        };
+        app.send_and_leave(request.unwrap()).await;
+        let told = tokio::time::timeout(PATIENCE, app.service.outbox().next()).await;
+        let Errand::Event { body, .. } = told.expect(by).order.errand else { panic!("{by}") };
+        assert!(body.0.contains(by), "{}", body.0);
+    }
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ fn secret(kind: SecretKind) -> SigningSecret {
 }
 
 /// As it would be configured.
-fn webhook(url: &str) -> Webhook {
+pub(crate) fn webhook(url: &str) -> Webhook {
     webhook_in(url, &[])
 }
 
