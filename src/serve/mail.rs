@@ -1,10 +1,11 @@
 //! Mail as it is configured: the way it leaves by, and what each tenant says in it.
 
 use crate::config::{Config, MailTransport, Smtp, Tenant};
+use crate::domain::link::LinkTemplate;
 use crate::domain::secret::Secret;
 use crate::mail::{Login, Mailer, MailerError, SmtpSettings, TemplateError, Templates, Transport};
 
-/// A link for mails that nobody shall follow, where the tenant has none of its own.
+/// A link for mails that nobody shall follow, where the tenant has neither one of its own nor a page.
 const LINK_OF_NOBODY: &str = "https://app.example.com/reset#";
 /// Together as long as a real token (ES256, with the usual claims), and none.
 const TOKEN_OF_NOBODY: (&str, &str) = ("this-is-an-example-and-no-token.", "0123456789abcdef");
@@ -42,11 +43,21 @@ pub fn product(tenant: &Tenant) -> &str {
     from.name().unwrap_or_else(|| from.address().domain())
 }
 
+/// Where links lead: as configured, or else to the tenant's own page.
+pub(super) fn link_of(tenant: &Tenant) -> Option<LinkTemplate> {
+    let of_page = || {
+        let page =
+            tenant.page.as_ref().map(|_| format!("{}/reset#{{token}}", tenant.policy.issuer));
+        page.and_then(|page| LinkTemplate::parse(&page))
+    };
+    tenant.link.template.clone().or_else(of_page)
+}
+
 /// A link as a tenant's mails have it, with something in the place of the token that is none.
 pub fn example_link(tenant: &Tenant) -> Secret {
     let (words, digits) = TOKEN_OF_NOBODY;
     let token = Secret::new(format!("{words}{}", digits.repeat(24)));
-    match &tenant.link.template {
+    match link_of(tenant) {
         Some(template) => template.link(&token),
         None => Secret::new(format!("{LINK_OF_NOBODY}{}", token.expose())),
     }

@@ -4,11 +4,10 @@
 use std::collections::BTreeMap;
 
 use super::ServeError;
-use super::mail::{MailError, mailer, product, templates};
+use super::mail::{MailError, link_of, mailer, product, templates};
 use crate::config::{Config, MailTransport, Tenant};
 use crate::delivery::{TenantMail, Ways};
 use crate::directory::Directory;
-use crate::domain::link::LinkTemplate;
 use crate::domain::policy::TenantName;
 use crate::mail::Mailer;
 use crate::service::{Sending, Users};
@@ -36,16 +35,6 @@ pub(super) fn sending_of(
         has_notices: has_mail && config.mail.notices && directory.is_some(),
         users: directory.map(|directory| Users { directory, are_revealed }),
     }
-}
-
-/// Where links lead: as configured, or else to the tenant's own page.
-fn link_of(tenant: &Tenant) -> Option<LinkTemplate> {
-    let of_page = || {
-        let page =
-            tenant.page.as_ref().map(|_| format!("{}/reset#{{token}}", tenant.policy.issuer));
-        page.and_then(|page| LinkTemplate::parse(&page))
-    };
-    tenant.link.template.clone().or_else(of_page)
 }
 
 /// The ways that things leave by.

@@ -47,6 +47,16 @@ fn a_preview_has_every_mail_in_every_language() {
 }
 
 #[test]
+fn where_no_link_is_configured_a_preview_and_a_test_lead_to_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = "mail.from = \"a@example.com\"\n[token]\nissuer = \"https://reset.example\"\n[page]\nenabled = true\ncontinue_url = \"https://app.example/new#{token}\"\n";
+    mail(folder.path(), config, &["preview", "--output-directory", "look"], 0);
+    let text = fs::read_to_string(folder.path().join("look/reset.en.txt")).unwrap();
+    let link = "\nhttps://reset.example/reset#this-is-an-example-and-no-token.";
+    assert!(text.contains(link), "{text}");
+}
+
+#[test]
 fn a_preview_is_of_one_tenant_and_one_language_if_that_is_wanted() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("acme")).unwrap();
