@@ -9,11 +9,15 @@
   const status = document.getElementById('status');
   const product = document.querySelector('header')?.textContent.trim();
 
-  let token;
-  let live;
-  /** What is tried again. */
-  let latest;
-  let isBusy = false;
+  /** The longest wait for an answer, in milliseconds. */
+  const PATIENCE = 15000;
+
+  /**
+   * The link that this page is about: its `token`; the `state` that it was last seen in, with what is told of
+   * it if that was `live`; what was done `latest`, to be tried again; whether it `isBusy`. Another link in the
+   * same window is another object, so nothing that was begun for one goes on with the token of another.
+   */
+  let link;
 
   /** The token in the address: at the end of the fragment, or as the value of a parameter. */
   function tokenInAddress() {
@@ -22,13 +26,16 @@
     return ends.find((end) => /^[\w-]+\.[\w-]+\.[\w-]+$/.test(end));
   }
 
-  /** Neither the address bar, nor the history, nor a copied address has it from here on. */
+  /**
+   * Neither the address bar, nor the way back, nor a copied address has it from here on. What the browser
+   * wrote down of the visit before this ran is out of reach: its list of visited addresses keeps the token.
+   */
   function clearAddress() {
     history.replaceState(null, '', location.pathname);
   }
 
-  /** Posts the token: the answer, or the code of what is wrong. */
-  async function post(path) {
+  /** Posts the token of a link: the answer, or the code of what is wrong. It arrives though the page is left. */
+  async function post(path, { token }) {
     try {
       const answer = await fetch(path, {
         method: 'POST',
@@ -37,6 +44,8 @@
         cache: 'no-store',
         credentials: 'omit',
         redirect: 'error',
+        keepalive: true,
+        signal: AbortSignal.timeout?.(PATIENCE),
       });
       const body = await answer.json();
       return answer.ok ? { body } : { code: body.code };
@@ -63,7 +72,7 @@
 
   function fill(content) {
     for (const place of content.querySelectorAll('[data-is]')) {
-      const value = live[place.dataset.is];
+      const value = link.live[place.dataset.is];
       if (place instanceof HTMLTimeElement) {
         place.dateTime = value;
         place.textContent = localTime(new Date(value));
@@ -78,57 +87,74 @@
     return new Intl.DateTimeFormat(document.documentElement.lang, style).format(time);
   }
 
-  /** One at a time: a second press while the first is under way is the same press. */
-  async function alone(work) {
-    if (isBusy) return;
-    isBusy = true;
-    latest = work;
+  /**
+   * Does something about a link and shows what came of it, unless another link is open by then. Nothing can
+   * be pressed until then: a second press is the same press.
+   */
+  async function work(of, what, isAsked) {
+    of.isBusy = true;
+    of.latest = what;
     view.setAttribute('aria-busy', 'true');
-    await work();
+    status.textContent = status.dataset.working;
+    const name = await what(of);
+    of.isBusy = false;
+    if (of !== link) return;
     view.removeAttribute('aria-busy');
-    isBusy = false;
-  }
-
-  async function check(isAsked) {
-    const asked = token;
-    const { body, code } = await post('reset/check');
-    // Another link may have been opened here meanwhile.
-    if (asked !== token) {
-      await check(isAsked);
-      return;
+    try {
+      show(name, isAsked);
+    } catch {
+      // Something that is not this service answered.
+      show('failed', isAsked);
     }
-    live = body;
-    show(live ? 'live' : code, isAsked);
   }
 
-  async function disown() {
-    const { code } = await post('revocations');
-    show(code ?? 'disowned', true);
+  /** What a link is worth. */
+  async function check(of) {
+    const { body, code } = await post('reset/check', of);
+    of.live = body;
+    of.state = code ?? 'live';
+    return of.state;
+  }
+
+  /**
+   * Switches a link off. That is answered alike for every token, so what became of this one is asked for:
+   * somebody may have used it.
+   */
+  async function disown(of) {
+    const { code } = await post('revocations', of);
+    // A password is being set with it at this very moment.
+    if (code === 'redemption_running') return (of.state = 'token_held');
+    if (code) return code;
+    const after = await post('reset/check', of);
+    if (after.body) return 'failed';
+    if (after.code === 'token_used') return 'token_used';
+    return after.code === 'token_revoked' && of.state === 'live' ? 'disowned' : 'dead';
   }
 
   const steps = {
-    proceed: () => location.assign(live.continueUrl),
+    proceed: () => location.assign(link.live.continueUrl),
     doubt: () => show('doubt', true),
-    back: () => show('live', true),
-    disown: () => alone(disown),
-    again: () => alone(latest === disown ? disown : () => check(true)),
+    back: () => show(link.state, true),
+    disown: () => work(link, disown, true),
+    again: () => work(link, link.latest, true),
+    look: () => work(link, check, true),
   };
 
+  // A press by a script is nobody's.
   view.addEventListener('click', (event) => {
     const button = event.target.closest('button[data-does]');
-    if (button) steps[button.dataset.does]();
+    if (button && event.isTrusted && !link.isBusy) steps[button.dataset.does]();
   });
 
   function start() {
-    token = tokenInAddress();
+    link = { token: tokenInAddress() };
     clearAddress();
-    if (!token) {
+    if (!link.token) {
       show('incomplete', false);
       return;
     }
-    const waiting = document.getElementById('waiting');
-    if (waiting) waiting.hidden = false;
-    alone(() => check(false));
+    show('checking', false);
+    work(link, check, false);
   }
 
   // Another link that is opened in the same window loads nothing anew.

@@ -10,7 +10,10 @@ pub(super) struct Texts {
     pub(super) lang: &'static str,
     title: &'static str,
     checking: &'static str,
+    /// What stands there until the script runs, and so where it does not.
+    without_page: &'static str,
     without_script: &'static str,
+    working: &'static str,
     advice: &'static str,
     asked: &'static str,
     account: &'static str,
@@ -20,7 +23,10 @@ pub(super) struct Texts {
     doubt: Message,
     disown: &'static str,
     back: &'static str,
+    /// The link was live until its holder switched it off.
     disowned: Message,
+    /// It is not known what became of the link before.
+    dead: &'static str,
     again: &'static str,
     refusals: [Refusal; 9],
 }
@@ -41,6 +47,8 @@ struct Refusal {
     text: &'static str,
     /// Whether another try may end otherwise.
     can_change: bool,
+    /// Whether there is still something to switch off.
+    can_be_killed: bool,
 }
 
 /// The one that is spoken to whoever speaks none of them stands first.
@@ -50,7 +58,9 @@ const ENGLISH: Texts = Texts {
     lang: "en",
     title: "Set a new password",
     checking: "Your link is being checked.",
+    without_page: "If nothing else comes up here, load the page again.",
     without_script: "This page needs JavaScript. Turn it on and open the link in your mail once more. If you did not ask for a new password, there is nothing to do: without you the link ends by itself.",
+    working: "One moment, please.",
     advice: "Keep the link to yourself: whoever has it can set your password.",
     asked: "Somebody asked for a new password for this account. Nothing is changed until you set one.",
     account: "Account",
@@ -59,14 +69,15 @@ const ENGLISH: Texts = Texts {
     not_me: "This was not me",
     doubt: Message {
         headline: "You did not ask for this?",
-        text: "Then switch the link off, and nobody can set a password with it any more. Your password stays as it is.",
+        text: "Then switch the link off, and nobody can set a password with it any more.",
     },
     disown: "Switch the link off",
     back: "Go back",
     disowned: Message {
         headline: "The link is dead now",
-        text: "Nobody can set a password with it any more, and your password is as it was. You can close this page.",
+        text: "Nobody has set a password with it, and nobody can any more. You can close this page.",
     },
+    dead: "Nobody can set a password with it any more. If you cannot log in with your password, ask for a new link and set another one.",
     again: "Try again",
     refusals: [
         Refusal {
@@ -74,54 +85,63 @@ const ENGLISH: Texts = Texts {
             headline: "The link is missing",
             text: "Open the link in your mail once more. After it was opened, the page keeps no copy of it, so it cannot be reloaded.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_unknown",
             headline: "This link does not work",
             text: "It may have been cut off. Open it in your mail once more, as a whole, or ask for a new one.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_expired",
             headline: "This link has expired",
             text: "Its time is over. Ask for a new one.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_used",
             headline: "This link was already used",
             text: "A link sets a password once. If that was not you, ask for a new one at once and set another password.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_revoked",
             headline: "This link does not work any more",
             text: "It was switched off, or a newer one took its place. Use the link in your newest mail, or ask for a new one.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_predates_start",
             headline: "This link is too old",
             text: "The service has started anew since it was sent. Ask for a new one.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_held",
             headline: "This link is in use",
-            text: "A password is being set with it at this moment. If that is you, go on there. If not, try again in a few minutes.",
+            text: "A password is being set with it at this moment. If that is you, go on there. If not, switch the link off.",
             can_change: true,
+            can_be_killed: true,
         },
         Refusal {
             code: "rate_limited",
             headline: "Too many tries",
             text: "Wait a minute, then try again.",
             can_change: true,
+            can_be_killed: false,
         },
         Refusal {
             code: "failed",
             headline: "That did not work",
             text: "The service could not be asked. Try again in a moment.",
             can_change: true,
+            can_be_killed: false,
         },
     ],
 };
@@ -130,7 +150,9 @@ const GERMAN: Texts = Texts {
     lang: "de",
     title: "Neues Passwort setzen",
     checking: "Ihr Link wird geprüft.",
+    without_page: "Wenn hier sonst nichts erscheint, laden Sie die Seite neu.",
     without_script: "Diese Seite braucht JavaScript. Schalten Sie es ein und öffnen Sie den Link in Ihrer E-Mail noch einmal. Wenn Sie kein neues Passwort wollten, müssen Sie nichts tun: Ohne Sie endet der Link von selbst.",
+    working: "Einen Moment bitte.",
     advice: "Behalten Sie den Link für sich: Wer ihn hat, kann Ihr Passwort setzen.",
     asked: "Für dieses Konto wurde ein neues Passwort angefordert. Es ändert sich nichts, bis Sie eines setzen.",
     account: "Konto",
@@ -139,14 +161,15 @@ const GERMAN: Texts = Texts {
     not_me: "Das war ich nicht",
     doubt: Message {
         headline: "Sie haben das nicht angefordert?",
-        text: "Dann schalten Sie den Link ab, und niemand kann damit noch ein Passwort setzen. Ihr Passwort bleibt, wie es ist.",
+        text: "Dann schalten Sie den Link ab, und niemand kann damit noch ein Passwort setzen.",
     },
     disown: "Link abschalten",
     back: "Zurück",
     disowned: Message {
         headline: "Der Link ist jetzt wertlos",
-        text: "Niemand kann damit noch ein Passwort setzen, und Ihr Passwort ist, wie es war. Sie können diese Seite schließen.",
+        text: "Niemand hat damit ein Passwort gesetzt, und niemand kann es noch. Sie können diese Seite schließen.",
     },
+    dead: "Niemand kann damit noch ein Passwort setzen. Wenn Sie sich mit Ihrem Passwort nicht anmelden können, fordern Sie einen neuen Link an und setzen Sie ein anderes.",
     again: "Noch einmal versuchen",
     refusals: [
         Refusal {
@@ -154,54 +177,63 @@ const GERMAN: Texts = Texts {
             headline: "Der Link fehlt",
             text: "Öffnen Sie den Link in Ihrer E-Mail noch einmal. Die Seite behält keine Kopie von ihm und kann deshalb nicht neu geladen werden.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_unknown",
             headline: "Dieser Link funktioniert nicht",
             text: "Vielleicht ist er abgeschnitten. Öffnen Sie ihn in Ihrer E-Mail noch einmal ganz, oder fordern Sie einen neuen an.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_expired",
             headline: "Dieser Link ist abgelaufen",
             text: "Seine Zeit ist um. Fordern Sie einen neuen an.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_used",
             headline: "Dieser Link wurde schon benutzt",
             text: "Ein Link setzt ein Passwort nur einmal. Wenn Sie das nicht waren, fordern Sie gleich einen neuen an und setzen Sie ein anderes Passwort.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_revoked",
             headline: "Dieser Link gilt nicht mehr",
             text: "Er wurde abgeschaltet, oder ein neuerer hat ihn ersetzt. Nehmen Sie den Link in Ihrer neuesten E-Mail, oder fordern Sie einen neuen an.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_predates_start",
             headline: "Dieser Link ist zu alt",
             text: "Der Dienst wurde neu gestartet, seit er verschickt wurde. Fordern Sie einen neuen an.",
             can_change: false,
+            can_be_killed: false,
         },
         Refusal {
             code: "token_held",
             headline: "Dieser Link wird gerade benutzt",
-            text: "Mit ihm wird in diesem Moment ein Passwort gesetzt. Wenn Sie das sind, machen Sie dort weiter. Wenn nicht, versuchen Sie es in einigen Minuten noch einmal.",
+            text: "Mit ihm wird in diesem Moment ein Passwort gesetzt. Wenn Sie das sind, machen Sie dort weiter. Wenn nicht, schalten Sie den Link ab.",
             can_change: true,
+            can_be_killed: true,
         },
         Refusal {
             code: "rate_limited",
             headline: "Zu viele Versuche",
             text: "Warten Sie eine Minute und versuchen Sie es dann noch einmal.",
             can_change: true,
+            can_be_killed: false,
         },
         Refusal {
             code: "failed",
             headline: "Das hat nicht geklappt",
             text: "Der Dienst war nicht zu erreichen. Versuchen Sie es gleich noch einmal.",
             can_change: true,
+            can_be_killed: false,
         },
     ],
 };
@@ -259,7 +291,8 @@ mod tests {
 
     #[test]
     fn another_try_is_offered_for_the_same_refusals_in_both() {
-        let [english, german] = ALL.map(|texts| texts.refusals.each_ref().map(|it| it.can_change));
+        let [english, german] =
+            ALL.map(|texts| texts.refusals.each_ref().map(|it| (it.can_change, it.can_be_killed)));
         assert_eq!(english, german);
     }
 }

@@ -159,6 +159,12 @@ impl Browser {
         self.cdp("Network.setExtraHTTPHeaders", &headers);
     }
 
+    /// Lets nothing of this kind be loaded, and no longer what was blocked before.
+    pub(super) fn block(&self, pattern: &str) {
+        let patterns: Vec<_> = Some(pattern).filter(|it| !it.is_empty()).into_iter().collect();
+        self.cdp("Network.setBlockedURLs", &json!({ "urls": patterns }));
+    }
+
     pub(super) fn turn_scripts_off(&self) {
         self.cdp("Emulation.setScriptExecutionDisabled", &json!({ "value": true }));
     }

@@ -87,7 +87,52 @@ impl Scene {
 
     fn open_at(&self, path: &str) {
         self.browser.open(&format!("{}{path}", self.server.url));
-        self.browser.wait_until("document.getElementById('status').textContent");
+        self.wait_until_told();
+    }
+
+    /// Waits until nothing is under way any more.
+    #[track_caller]
+    fn wait_until_told(&self) {
+        let is_told = "document.getElementById('status').textContent && !document.querySelector('[aria-busy]')";
+        self.browser.wait_until(is_told);
+    }
+
+    #[track_caller]
+    fn wait_for_headline(&self, headline: &str) {
+        let quoted = Value::from(headline);
+        self.browser.wait_until(&format!("document.querySelector('h1').textContent === {quoted}"));
+    }
+
+    /// From here on the page asks only when it is let, and what it asked for stands in `asked`.
+    fn hold_requests(&self) {
+        self.browser.run(
+            "const real = fetch; window.asked = []; window.held = [];
+            window.fetch = (path, options) => {
+                asked.push({ path, body: options.body, options: [options.credentials, options.redirect] });
+                return new Promise((go, fail) => {
+                    held.push({ let: () => go(real(path, options)), fail });
+                    options.signal.addEventListener('abort', () => fail(options.signal.reason));
+                });
+            };",
+        );
+    }
+
+    /// Lets the oldest request go that is held, as soon as there is one.
+    #[track_caller]
+    fn let_request_go(&self) {
+        self.browser.wait_until("held.length");
+        self.browser.run("held.shift().let();");
+    }
+
+    /// The paths that were asked for since then.
+    fn asked(&self) -> String {
+        self.browser.text("asked.map((it) => it.path).join(' ')")
+    }
+
+    /// Sets a token aside, as an app does while it sets a password, and says how the hold is named.
+    fn hold(&self, token: &str) -> String {
+        let body = serde_json::json!({ "token": token, "hold": 600 }).to_string();
+        ask(self, "/redemptions", &body)["redemptionId"].as_str().unwrap().to_owned()
     }
 
     fn headline(&self) -> String {
@@ -102,8 +147,8 @@ impl Scene {
     #[track_caller]
     fn press(&self, step: &str, headline: &str) {
         self.browser.press(&format!("[data-does={step}]"));
-        let quoted = Value::from(headline);
-        self.browser.wait_until(&format!("document.querySelector('h1').textContent === {quoted}"));
+        self.browser.wait_until("!document.querySelector('[aria-busy]')");
+        self.wait_for_headline(headline);
         let focused = self.browser.text("document.activeElement.textContent");
         assert_eq!(focused, headline, "the focus is elsewhere");
     }
@@ -148,9 +193,13 @@ fn a_live_link_shows_whose_it_is_and_nothing_happens_by_itself() {
     assert!(!scene.browser.text("document.documentElement.outerHTML").contains(&token));
     let kept = "JSON.stringify([localStorage, sessionStorage, document.cookie, history.state])";
     assert_eq!(scene.browser.text(kept), "[{},{},\"\",null]");
-    // What a scanner does beyond opening it: it waits, scrolls and looks at it again.
+    // What a scanner does beyond opening it: it waits, scrolls, looks at it again and clicks by script.
     scene.browser.run("scrollTo(0, 10000); dispatchEvent(new Event('focus'));");
-    scene.browser.wait_for_two_frames();
+    for step in ["proceed", "doubt", "disown"] {
+        scene.browser.run(&format!("document.querySelector('[data-does={step}]')?.click();"));
+        scene.browser.wait_for_two_frames();
+        assert_eq!(scene.headline(), "Set a new password", "{step}");
+    }
     assert_eq!(scene.browser.text("location.href"), format!("{}/reset", scene.server.url));
     scene.assert_quiet(&token);
     assert_eq!(scene.browser.complaints(), Vec::<String>::new());
@@ -184,10 +233,148 @@ fn whoever_did_not_ask_switches_the_link_off_by_a_second_press() {
     scene.assert_quiet(&token);
     scene.press("disown", "The link is dead now");
     assert_eq!(scene.browser.text("document.querySelectorAll('button').length"), "0");
-    assert_eq!(scene.browser.complaints(), Vec::<String>::new());
+    let told = scene.browser.text("document.querySelector('#view p').textContent");
+    assert!(told.starts_with("Nobody has set a password with it"), "{told}");
+    // The page asks what became of the link, and the browser notes that the answer is a refusal.
+    let complaints = scene.browser.complaints();
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(complaints[0].contains("/reset/check - Failed to load resource"), "{complaints:?}");
     scene.redeem(&token, 1);
     scene.open(&token);
     assert_eq!(scene.headline(), "This link does not work any more");
+}
+
+#[test]
+fn a_link_that_somebody_used_meanwhile_is_not_called_dead_and_nothing_else() {
+    let scene = Scene::start_with("[token]\nsupersede = false\n");
+    let token = scene.issue(&[]);
+    scene.open(&token);
+    scene.press("doubt", "You did not ask for this?");
+    scene.redeem(&token, 0);
+    scene.press("disown", "This link was already used");
+    // Where it cannot be learned what became of it, nothing is said of that.
+    let token = scene.issue(&[]);
+    scene.open(&token);
+    scene.press("doubt", "You did not ask for this?");
+    scene.hold_requests();
+    scene.browser.press("[data-does=disown]");
+    scene.let_request_go();
+    scene.browser.wait_until("held.length");
+    scene.browser.run("held.shift().fail(new TypeError());");
+    scene.wait_for_headline("The link is dead now");
+    let told = scene.browser.text("document.querySelector('#view p').textContent");
+    assert!(!told.contains("Nobody has set a password"), "{told}");
+    scene.redeem(&token, 1);
+}
+
+#[test]
+fn a_link_that_is_held_can_be_switched_off_and_the_password_change_is_refused() {
+    let scene = Scene::start();
+    let token = scene.issue(&[]);
+    let id = scene.hold(&token);
+    scene.open(&token);
+    assert_eq!(scene.headline(), "This link is in use");
+    scene.press("doubt", "You did not ask for this?");
+    scene.press("back", "This link is in use");
+    scene.press("doubt", "You did not ask for this?");
+    scene.press("disown", "The link is dead now");
+    // Somebody was about to set one, so nothing is said of passwords.
+    let told = scene.browser.text("document.querySelector('#view p').textContent");
+    assert!(!told.contains("Nobody has set a password"), "{told}");
+    assert_eq!(ask(&scene, &format!("/redemptions/{id}/commit"), "")["code"], "token_revoked");
+}
+
+#[test]
+fn a_second_press_while_the_first_is_under_way_is_the_same_press() {
+    let scene = Scene::start();
+    let token = scene.issue(&[]);
+    scene.open(&token);
+    scene.press("doubt", "You did not ask for this?");
+    scene.hold_requests();
+    for step in ["disown", "disown", "back"] {
+        scene.browser.press(&format!("[data-does={step}]"));
+    }
+    assert_eq!(scene.headline(), "You did not ask for this?");
+    assert_eq!(scene.asked(), "revocations");
+    let status = scene.browser.text("document.getElementById('status').textContent");
+    assert_eq!(status, "One moment, please.");
+    scene.let_request_go();
+    scene.let_request_go();
+    scene.wait_for_headline("The link is dead now");
+    assert_eq!(scene.asked(), "revocations reset/check");
+    // No cookie goes along, and the token goes to no other address.
+    let options = scene.browser.text("JSON.stringify(asked.map((it) => it.options))");
+    assert_eq!(options, r#"[["omit","error"],["omit","error"]]"#);
+}
+
+#[test]
+fn what_was_pressed_for_one_link_is_never_done_to_another() {
+    let scene = Scene::start_with("[token]\nsupersede = false\n");
+    let [first, second] = [scene.issue(&[]), scene.issue(&[])];
+    scene.open(&first);
+    scene.press("doubt", "You did not ask for this?");
+    scene.hold_requests();
+    scene.browser.press("[data-does=disown]");
+    assert_eq!(scene.asked(), "revocations");
+    scene.browser.run(&format!("location.hash = '#{second}';"));
+    // It does not wait for what is under way about the other, and nothing of that can be pressed.
+    scene.browser.wait_until("asked.length === 2");
+    assert_eq!(scene.browser.text("document.querySelectorAll('button').length"), "0");
+    scene.browser.run("held.shift().fail(new TypeError());");
+    scene.browser.wait_for_two_frames();
+    assert_eq!(scene.headline(), "Set a new password");
+    scene.browser.run("held.shift().fail(new TypeError());");
+    scene.wait_for_headline("That did not work");
+    scene.browser.press("[data-does=again]");
+    scene.let_request_go();
+    scene.wait_for_headline("Set a new password");
+    scene.browser.wait_until("document.querySelector('[data-does=proceed]')");
+    assert_eq!(scene.asked(), "revocations reset/check reset/check");
+    let with = |token: &str| {
+        let found = format!("asked.map((it) => it.body.includes('{token}')).join(' ')");
+        scene.browser.text(&found)
+    };
+    assert_eq!(with(&first), "true false false");
+    assert_eq!(with(&second), "false true true");
+    scene.redeem(&first, 0);
+    scene.redeem(&second, 0);
+}
+
+#[test]
+fn a_service_that_does_not_answer_is_given_up_and_can_be_asked_again() {
+    let scene = Scene::start();
+    let token = scene.issue(&[]);
+    scene.open(&token);
+    scene.press("doubt", "You did not ask for this?");
+    scene.hold_requests();
+    scene.browser.run(
+        "AbortSignal.timeout = (time) => {
+            const abort = new AbortController();
+            window.givenUp = { time, now: () => abort.abort() };
+            return abort.signal;
+        };",
+    );
+    scene.browser.press("[data-does=disown]");
+    assert_eq!(scene.browser.text("givenUp.time"), "15000");
+    scene.browser.run("givenUp.now(); held.length = 0;");
+    scene.wait_for_headline("That did not work");
+    scene.browser.press("[data-does=again]");
+    scene.let_request_go();
+    scene.let_request_go();
+    scene.wait_for_headline("The link is dead now");
+}
+
+#[test]
+fn without_its_script_it_says_what_to_do_and_is_not_empty() {
+    let scene = Scene::start();
+    scene.browser.block("*/page.js");
+    scene.browser.open(&format!("{}/reset#{}", scene.server.url, scene.issue(&[])));
+    let seen = scene.browser.seen_text();
+    assert!(seen.contains("If nothing else comes up here, load the page again."), "{seen}");
+    scene.browser.block("");
+    scene.open(&scene.issue(&[]));
+    let seen = scene.browser.seen_text();
+    assert!(!seen.contains("If nothing else comes up here"), "{seen}");
 }
 
 #[test]
@@ -229,14 +416,12 @@ fn what_is_wrong_with_a_link_is_told_in_a_sentence() {
 fn what_may_end_otherwise_can_be_tried_again() {
     let scene = Scene::start();
     let token = scene.issue(&[]);
-    let body = serde_json::json!({ "token": token, "hold": 600 }).to_string();
-    let held = ask(&scene, "/redemptions", &body);
+    let id = scene.hold(&token);
     scene.open(&token);
     assert_eq!(scene.headline(), "This link is in use");
-    scene.press("again", "This link is in use");
-    let id = held["redemptionId"].as_str().unwrap();
+    scene.press("look", "This link is in use");
     ask(&scene, &format!("/redemptions/{id}/cancel"), "");
-    scene.press("again", "Set a new password");
+    scene.press("look", "Set a new password");
     // A service that is not there.
     let Scene { server, browser, app } = scene;
     let (status, folder) = server.stop();
@@ -335,11 +520,13 @@ fn the_page_of_a_tenant_is_about_its_tokens_and_switches_them_off_there() {
 }
 
 /// Each state that the page can be in: what it is opened with, and what is pressed then.
-const STATES: [(&str, bool, &[&str]); 5] = [
+const STATES: [(&str, bool, &[&str]); 7] = [
     ("live", true, &[]),
     ("doubt", true, &["doubt"]),
     ("unknown", false, &[]),
-    ("failed", true, &["fail"]),
+    ("held", true, &["hold"]),
+    ("failed", true, &["doubt", "fail", "disown"]),
+    ("dead", true, &["hold", "doubt", "disown"]),
     ("disowned", true, &["doubt", "disown"]),
 ];
 
@@ -352,14 +539,19 @@ fn nobody_is_kept_out_in_either_language_and_scheme_on_any_screen() {
         browser.prefer_language(language);
         for (state, is_live, presses) in STATES {
             let token = scene.issue(&[]);
+            if presses.first() == Some(&"hold") {
+                scene.hold(&token);
+            }
             scene.open(&if is_live { token } else { forged(&token) });
             assert_eq!(browser.text("document.documentElement.lang"), language);
             for press in presses {
-                if *press == "fail" {
-                    let again = "document.getElementById('failed').content.cloneNode(true)";
-                    browser
-                        .run(&format!("document.getElementById('view').replaceChildren({again});"));
-                    continue;
+                match *press {
+                    "hold" => continue,
+                    "fail" => {
+                        browser.run("window.fetch = () => Promise.reject(new TypeError());");
+                        continue;
+                    }
+                    _ => {}
                 }
                 let before = Value::from(scene.headline());
                 browser.press(&format!("[data-does={press}]"));
