@@ -11,6 +11,7 @@ mod server;
 mod cli;
 mod config;
 mod connection;
+mod debian;
 mod deliver;
 mod delivery;
 mod directory;

@@ -1,7 +1,6 @@
 //! A real `OpenLDAP` server of one test: its own configuration, database, certificate and ports, ended with it.
 
 use std::fs::{self, File};
-use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,6 +12,7 @@ use resetd::domain::directory::{LdapAttributes, LdapSecurity, LdapSource, UserFi
 use resetd::domain::secret::Secret;
 use tempfile::TempDir;
 
+use crate::debian::Wanted;
 use crate::server::{PATIENCE, end_of, stderr};
 use crate::tls::certificates::Authority;
 
@@ -22,7 +22,13 @@ pub(super) const PASSWORD: &str = "hunter2-of-the-reader";
 
 /// Where Debian puts it; a user's path need not have it.
 const PROGRAM: &str = "/usr/sbin/slapd";
-const MEND: &str = "install OpenLDAP's server (Debian, as root: apt-get install slapd)";
+const SLAPD: Wanted = Wanted {
+    purpose: "ask a real OpenLDAP server",
+    packages: &["slapd"],
+    // Without a configuration of the system's own no service is started: only the program is wanted.
+    answers: Some("slapd slapd/no_configuration boolean true"),
+    is_there: || Path::new(PROGRAM).exists(),
+};
 
 /// A running slapd. Anonymous users find nothing in it.
 pub(super) struct Slapd {
@@ -273,34 +279,6 @@ fn is_listened_on(port: u16) -> bool {
 /// Installs it if it is not there. Every test that needs it fails where that fails.
 fn installed() {
     static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
-    let installed = INSTALLED.get_or_init(install).as_ref();
+    let installed = INSTALLED.get_or_init(|| SLAPD.install()).as_ref();
     installed.unwrap_or_else(|failure| panic!("{failure}"));
-}
-
-/// One process at a time, since tests may run in several.
-fn install() -> Result<(), String> {
-    let failed = |error: io::Error| format!("cannot install slapd: {error}. To mend it: {MEND}");
-    let lock = Path::new(env!("CARGO_TARGET_TMPDIR")).join("slapd.lock");
-    let lock = File::create(lock).map_err(failed)?;
-    lock.lock().map_err(failed)?;
-    if Path::new(PROGRAM).exists() {
-        return Ok(());
-    }
-    // Without a configuration of the system's own no service is started: only the program is wanted.
-    let answers = "echo slapd slapd/no_configuration boolean true | debconf-set-selections";
-    let mut commands = vec![Command::new("sh"), Command::new("apt-get"), Command::new("apt-get")];
-    commands[0].args(["-c", answers]);
-    commands[1].arg("update");
-    commands[2].args(["install", "-y", "--no-install-recommends", "slapd"]);
-    for mut command in commands {
-        command.env("DEBIAN_FRONTEND", "noninteractive").stdin(Stdio::null());
-        let output = command.output().map_err(failed)?;
-        if !output.status.success() {
-            let why = stderr(&output);
-            return Err(format!(
-                "these tests ask a real OpenLDAP server, and could not install it.\n{command:?}\nfailed: {why}\nTo mend it: {MEND}. Then run the tests again."
-            ));
-        }
-    }
-    Path::new(PROGRAM).exists().then_some(()).ok_or(format!("{PROGRAM} is not there. {MEND}"))
 }

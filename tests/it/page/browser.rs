@@ -13,12 +13,19 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use ureq::Agent;
 
+use crate::debian::Wanted;
 use crate::server::PATIENCE;
 
 const AXE: &str = "axe-core@4.14.1";
-/// The Debian packages, and what each is called that they bring along.
-const PACKAGES: [&str; 2] = ["chromium", "chromium-driver"];
-const PROGRAMS: [&str; 2] = ["chromium", "chromedriver"];
+const CHROMIUM: Wanted = Wanted {
+    purpose: "look at the page in Chromium",
+    packages: &["chromium", "chromium-driver"],
+    answers: None,
+    is_there: || {
+        let has = |program: &str| Command::new(program).arg("--version").output().is_ok();
+        ["chromium", "chromedriver"].into_iter().all(has)
+    },
+};
 /// Quiet: whatever it asks for is asked for by the page.
 const FLAGS: [&str; 9] = [
     "--headless",
@@ -46,7 +53,7 @@ impl Browser {
     pub(super) fn start() -> Self {
         installed();
         let profile = tempfile::tempdir().unwrap();
-        let mut driver = Command::new(PROGRAMS[1])
+        let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -270,13 +277,7 @@ fn install() -> Result<(), String> {
     fs::create_dir_all(folder()).map_err(failed)?;
     let lock = File::create(folder().with_extension("lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
-    if PROGRAMS.iter().any(|program| Command::new(program).arg("--version").output().is_err()) {
-        say(&format!("installing {PACKAGES:?}"));
-        output(Command::new("apt-get").args(["-qq", "update"]))?;
-        let mut install = Command::new("apt-get");
-        install.env("DEBIAN_FRONTEND", "noninteractive");
-        output(install.args(["-qq", "-y", "--no-install-recommends", "install"]).args(PACKAGES))?;
-    }
+    CHROMIUM.install()?;
     let stamp = folder().join("stamp");
     if fs::read_to_string(&stamp).is_ok_and(|found| found == AXE) {
         return Ok(());
@@ -297,9 +298,7 @@ fn output(command: &mut Command) -> Result<(), String> {
         Err(error) => error.to_string(),
     };
     Err(format!(
-        "these tests look at the page in Chromium with axe-core, and could not set them up.\n\
-         {command:?}\nfailed: {why}\nTo mend it, as root: apt-get install {}; and let npm reach a package registry. Then run the tests again.",
-        PACKAGES.join(" ")
+        "these tests look at the page with axe-core, and could not set it up.\n{command:?}\nfailed: {why}\nTo mend it: install npm and let it reach a package registry. Then run the tests again."
     ))
 }
 
