@@ -124,8 +124,8 @@ pub enum Lane {
     Mail(TenantName),
     /// Links for the service of this tenant that sends them.
     Links(TenantName),
-    /// Events for this endpoint.
-    Events(String),
+    /// Events of this tenant for this endpoint.
+    Events(TenantName, String),
 }
 
 impl Lane {
@@ -134,15 +134,22 @@ impl Lane {
         match self {
             Self::Mail(_) => "mail",
             Self::Links(_) => "links",
-            Self::Events(_) => "events",
+            Self::Events(..) => "events",
         }
     }
 
-    /// For whom: the tenant, or the endpoint.
-    pub fn name(&self) -> &str {
+    /// Whose it is.
+    pub fn tenant(&self) -> &TenantName {
         match self {
-            Self::Mail(tenant) | Self::Links(tenant) => tenant.as_str(),
-            Self::Events(endpoint) => endpoint,
+            Self::Mail(tenant) | Self::Links(tenant) | Self::Events(tenant, _) => tenant,
+        }
+    }
+
+    /// The endpoint that events are for.
+    pub fn endpoint(&self) -> Option<&str> {
+        match self {
+            Self::Mail(_) | Self::Links(_) => None,
+            Self::Events(_, endpoint) => Some(endpoint),
         }
     }
 }
@@ -155,7 +162,7 @@ impl Order {
                 Lane::Links(self.tenant.clone())
             }
             Errand::Link(_) | Errand::Notice { .. } => Lane::Mail(self.tenant.clone()),
-            Errand::Event { endpoint, .. } => Lane::Events(endpoint.clone()),
+            Errand::Event { endpoint, .. } => Lane::Events(self.tenant.clone(), endpoint.clone()),
         }
     }
 

@@ -19,7 +19,6 @@ use crate::domain::keyring::KeyState;
 use crate::domain::order::Lane;
 use crate::journal::Health;
 use crate::key_admin::{KeyHealth, RunningKeys};
-use crate::outbox::Outbox;
 use crate::service::{Remembered, ResetService};
 use crate::tls::{RunningTls, TlsHealth};
 
@@ -37,7 +36,7 @@ pub(super) async fn metrics(
     let mut registry = Registry::with_prefix("resetd");
     register(&mut registry, &keys.health());
     register_tokens(&mut registry, keys.service());
-    register_outbox(&mut registry, keys.service().outbox());
+    register_outbox(&mut registry, keys.service());
     register_audit(&mut registry, keys.audit());
     if let Some(Extension(tls)) = tls {
         register_tls(&mut registry, tls.health());
@@ -98,12 +97,20 @@ fn register_tokens(registry: &mut Registry, service: &ResetService) {
     registry.register("journal_failing", "1 if the journal is full or failed", failing);
 }
 
-fn register_outbox(registry: &mut Registry, outbox: &Outbox) {
-    let labels = |lane: &Lane| vec![("lane", lane.kind().into()), ("name", lane.name().into())];
+fn register_outbox(registry: &mut Registry, service: &ResetService) {
+    let labels = |lane: &Lane| {
+        let tenant = lane.tenant().to_string();
+        let mut labels = vec![("tenant", tenant), ("lane", lane.kind().into())];
+        labels.extend(lane.endpoint().map(|endpoint| ("webhook", endpoint.to_owned())));
+        labels
+    };
+    let outbox = service.outbox();
     let waiting = outbox.waiting();
+    // What is empty is told as well: a value that goes away when all is well is hard to watch.
+    let empty = service.tenants().map(|it| (labels(&Lane::Mail(it.policy().tenant.clone())), 0));
     let counts = waiting.iter().map(|waiting| (labels(&waiting.lane), waiting.count));
-    let help = "Mails, links and events that wait to be sent, by tenant or webhook";
-    registry.register("outbox_waiting", help, gauges(counts.collect()));
+    let help = "Mails, links and events that wait to be sent";
+    registry.register("outbox_waiting", help, gauges(empty.chain(counts).collect()));
     let oldest = waiting.iter().filter_map(|waiting| {
         waiting.oldest.map(|oldest| (labels(&waiting.lane), oldest.seconds()))
     });

@@ -210,7 +210,12 @@ mod tests {
         queue.take_in(order(99, "well"), now);
         let taken: Vec<_> = std::iter::from_fn(|| due(&mut queue, now)).collect();
         assert_eq!(taken.len(), AT_ONCE + 1);
-        assert!(taken.iter().any(|taken| taken.order.lane() == Lane::Events("well".into())));
+        assert!(
+            taken
+                .iter()
+                .any(|taken| taken.order.lane()
+                    == Lane::Events(TenantName::default(), "well".into()))
+        );
         queue.done(&taken[0].order, "sent");
         assert!(due(&mut queue, now).is_some());
     }

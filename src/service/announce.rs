@@ -1,7 +1,7 @@
 //! Telling others what happened: services by their webhooks, users by mail. Nobody waits for it; it goes by
 //! way of the outbox.
 
-use resetd_verify::{Claims, Timestamp};
+use resetd_verify::{Claims, Timestamp, TokenId};
 
 use super::Shared;
 use super::tenant::Tenant;
@@ -65,6 +65,11 @@ impl Tenant {
             let now = shared.clock.now();
             shared.offer(&self.policy().tenant, now, Errand::Notice { username });
         }
+    }
+
+    /// A token was spent of which no more is known than its identifier: services are told.
+    pub(super) fn announce_committed(&self, id: TokenId, caller: &str) {
+        self.announce(What::Committed { id, caller: caller.into() });
     }
 
     /// A live token was revoked.

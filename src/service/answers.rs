@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::Entry;
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use resetd_verify::Claims;
 
@@ -81,21 +83,40 @@ impl Answers {
 }
 
 /// What tokens say that are held, so that others can be told when one is spent. In memory: the name of a
-/// redemption does not tell.
-pub(super) struct Held(Cache<RedemptionId, Arc<Claims>>);
+/// redemption does not tell. Nothing stands for one that others were told of.
+pub(super) struct Held(Cache<RedemptionId, Option<Arc<Claims>>>);
+
+/// What can be told of a redemption that ended.
+pub(super) enum Ended {
+    /// All of it.
+    Of(Arc<Claims>),
+    /// It was told before.
+    Told,
+    /// No more than its name says: it began before this process did.
+    Unseen,
+}
 
 impl Held {
     pub(super) fn new() -> Self {
-        Self(Cache::builder().time_to_live(Duration::from_secs(MAX_HOLD)).build())
+        Self(Cache::builder().time_to_live(Duration::from_secs(2 * MAX_HOLD)).build())
     }
 
     pub(super) fn insert(&self, id: RedemptionId, claims: &Claims) {
-        self.0.insert(id, Arc::new(claims.clone()));
+        self.0.entry(id).or_insert_with(|| Some(Arc::new(claims.clone())));
     }
 
-    /// Each of them is given once.
-    pub(super) fn take(&self, id: &RedemptionId) -> Option<Arc<Claims>> {
-        self.0.remove(id)
+    /// Of all who ask, one learns what there is to tell.
+    pub(super) fn end(&self, id: &RedemptionId) -> Ended {
+        let mut before = None;
+        self.0.entry(*id).and_compute_with(|entry| {
+            before = entry.map(Entry::into_value);
+            Op::Put(None)
+        });
+        match before {
+            Some(Some(claims)) => Ended::Of(claims),
+            Some(None) => Ended::Told,
+            None => Ended::Unseen,
+        }
     }
 
     pub(super) fn tidy(&self) {

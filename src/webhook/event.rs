@@ -63,6 +63,14 @@ pub enum What {
         /// By whom.
         caller: String,
     },
+    /// A token was redeemed that was held since before the start of this process, so that no more is known
+    /// of it.
+    Committed {
+        /// Its identifier.
+        id: TokenId,
+        /// By whom.
+        caller: String,
+    },
     /// Tokens were revoked.
     Revoked {
         /// Which.
@@ -131,7 +139,7 @@ impl Event {
             What::Issued { .. } => EventKind::Issued,
             What::Delivered { .. } => EventKind::Delivered,
             What::DeliveryFailed { .. } => EventKind::DeliveryFailed,
-            What::Redeemed { .. } => EventKind::Redeemed,
+            What::Redeemed { .. } | What::Committed { .. } => EventKind::Redeemed,
             What::Revoked { .. } => EventKind::Revoked,
             What::Reused { .. } => EventKind::Reused,
             What::Test { .. } => EventKind::Test,
@@ -152,6 +160,9 @@ impl Event {
         match &self.what {
             What::Issued { token, caller } | What::Redeemed { token, caller } => {
                 Data { caller: Some(caller), ..Data::of(tenant, token) }
+            }
+            What::Committed { id, caller } => {
+                Data { tenant, token_id: Some(*id), caller: Some(caller), ..Data::default() }
             }
             What::Delivered { token, channel } => {
                 Data { channel: Some(channel.name()), ..Data::of(tenant, token) }

@@ -9,6 +9,7 @@ use crate::domain::identifier::CredentialId;
 use crate::domain::secret::Secret;
 use crate::journal::Attempt;
 use crate::revocation::{Earlier, NotHeld, RedemptionId};
+use crate::service::answers::Ended;
 use crate::service::error::{Error, TokenError};
 
 /// Which token to spend, and under which conditions.
@@ -120,9 +121,11 @@ impl Tenant {
         match shared.revocations.commit(policy, caller, id, now) {
             Ok((at, written)) => {
                 written.wait().await?;
-                // A repeat has none any more, and neither has a process that was started since.
-                if let Some(claims) = shared.held.take(id) {
-                    self.announce_redeemed(&claims, caller);
+                match shared.held.end(id) {
+                    Ended::Of(claims) => self.announce_redeemed(&claims, caller),
+                    // An earlier time is that of an earlier commit, which was told of.
+                    Ended::Unseen if at == now => self.announce_committed(jti, caller),
+                    Ended::Unseen | Ended::Told => {}
                 }
                 Ok(at)
             }
@@ -149,8 +152,9 @@ impl Tenant {
             let undone = revocations.undone();
             match revocations.cancel(policy, caller, id, now) {
                 Ok(written) => {
-                    shared.held.take(id);
-                    return Ok(written.wait().await?);
+                    written.wait().await?;
+                    shared.held.end(id);
+                    return Ok(());
                 }
                 Err(NotHeld::Unknown) => return Err(Error::RedemptionUnknown),
                 Err(NotHeld::Ending) => return Err(Error::RedemptionRunning { jti }),

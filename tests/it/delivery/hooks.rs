@@ -219,3 +219,30 @@ fn what_a_service_was_not_told_before_a_crash_it_is_told_after_it() {
     assert!(receiver.has_none());
     assert!(!fs::read_to_string(app.path().join("log.jsonl")).unwrap().contains("whsec_"));
 }
+
+#[test]
+fn the_commit_of_a_hold_from_before_a_restart_is_told_by_its_identifier_once() {
+    let receiver = Receiver::start(|stream| {
+        let _ = stream.write_all(TAKEN.as_bytes());
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let (settings, _) = webhook(folder.path(), "app", &receiver.url(), &["redeemed"], "");
+    let app = App::start_in(folder, &settings);
+    let (_, issued) = app.post("/password-tokens", &json!({ "username": "ann" }));
+    let to_hold = json!({ "token": issued["token"], "hold": 600 });
+    let (status, held) = app.post("/redemptions", &to_hold);
+    assert_eq!(status, 201, "{held}");
+    let (folder, settings) = app.kill();
+    let app = App::start_just(folder, &settings);
+    let commit = format!("/redemptions/{}/commit", held["redemptionId"].as_str().unwrap());
+    for _ in 0..2 {
+        let (status, committed) = app.post(&commit, &json!({}));
+        assert_eq!(status, 200, "{committed}");
+    }
+    let event = json_of(&receiver.next());
+    assert_eq!(kind(&event), "redeemed");
+    assert_eq!(event["data"]["tokenId"], held["tokenId"]);
+    assert_eq!(event["data"].get("username"), None);
+    app.wait_until_all_is_sent();
+    assert!(receiver.has_none());
+}

@@ -1,10 +1,13 @@
 //! What a monitor reads: the state of the keys and how their rotation goes.
 
 use std::fs;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::StatusCode;
 use resetd::domain::caller::{KeyHash, Scope};
+use resetd::domain::link::LinkTemplate;
+use resetd::service::Sending;
 use serde_json::json;
 
 use super::{ask, send};
@@ -67,6 +70,7 @@ async fn a_rotation_is_seen_coming_and_done() {
         "resetd_remembered 0".into(),
         "resetd_remembered_limit 1000000".into(),
         "resetd_journal_failing 0".into(),
+        r#"resetd_outbox_waiting{tenant="default",lane="mail"} 0"#.into(),
         "resetd_outbox_lost_total 0".into(),
         "resetd_outbox_failing 0".into(),
         "resetd_audit_lost_total 0".into(),
@@ -157,5 +161,45 @@ async fn a_spent_token_that_comes_again_and_how_much_is_remembered_are_counted()
         "resetd_remembered_limit 9",
     ] {
         assert!(found.contains(&wanted.to_owned()), "{wanted}\n{found:#?}");
+    }
+}
+
+#[tokio::test]
+async fn what_waits_to_be_sent_is_told_by_tenant_with_its_age_and_what_became_of_it() {
+    let app = TestApp::start_with(|options| {
+        options.tenants = vec!["acme"];
+        options.sending = Sending {
+            link: LinkTemplate::parse("https://app.example.com/#{token}"),
+            has_mail: true,
+            ..Sending::default()
+        };
+    });
+    let promised = app.now();
+    let body = json!({ "username": "ann", "to": "ann@example.com" });
+    app.post("/deliveries", body.clone()).await.assert_status(202);
+    app.acting_for("acme").post("/deliveries", body).await.assert_status(202);
+    let outbox = app.service.outbox();
+    let taken = outbox.next().await;
+    let tenant = taken.order.tenant.clone();
+    outbox.again(taken, Duration::ZERO);
+    let first = outbox.next().await;
+    outbox.done(&first.order, "sent");
+    let text = metrics(&app).await;
+    let other = if first.order.tenant.as_str() == "acme" { "default" } else { "acme" };
+    for wanted in [
+        format!("resetd_outbox_waiting{{tenant=\"{other}\",lane=\"mail\"}} 1"),
+        format!("resetd_outbox_waiting{{tenant=\"{}\",lane=\"mail\"}} 0", first.order.tenant),
+        format!(
+            "resetd_outbox_oldest_timestamp_seconds{{tenant=\"{other}\",lane=\"mail\"}} {promised}"
+        ),
+        format!(
+            "resetd_outbox_outcomes_total{{tenant=\"{tenant}\",lane=\"mail\",outcome=\"retried\"}} 1"
+        ),
+        format!(
+            "resetd_outbox_outcomes_total{{tenant=\"{}\",lane=\"mail\",outcome=\"sent\"}} 1",
+            first.order.tenant
+        ),
+    ] {
+        assert!(text.contains(&wanted), "{wanted}\n{text}");
     }
 }
