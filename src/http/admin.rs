@@ -76,8 +76,8 @@ pub(super) async fn export(
         None | Some("format=pem") => (KeyFormat::Pem, "application/x-pem-file"),
         Some("format=jwk") => (KeyFormat::Jwk, "application/jwk+json"),
         Some(_) => {
-            let (field, message) = ("format".into(), "wanted pem or jwk".into());
-            return Err(Problem::invalid(vec![InvalidField { field, message }]));
+            let fault = InvalidField::known("format", "wanted pem or jwk");
+            return Err(Problem::invalid(vec![fault]));
         }
     };
     let kid = kid_in(kid)?;

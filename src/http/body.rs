@@ -152,8 +152,8 @@ impl<'b> Members<'b> {
     }
 
     /// Notes a fault of a member.
-    pub(super) fn refuse(&mut self, name: &str, message: String) {
-        self.invalid.push(InvalidField { field: name.into(), message });
+    pub(super) fn refuse(&mut self, name: &'static str, message: String) {
+        self.invalid.push(InvalidField::known(name, message));
     }
 
     /// All members have been read: now nothing may be wrong and nothing may be left over. A member
@@ -163,7 +163,7 @@ impl<'b> Members<'b> {
             self.object.names().filter(|name| !self.known.contains(name)).map(printable).collect();
         let message = format!("is not known here; there are {}", self.known.join(", "));
         for name in unknown {
-            self.refuse(&name, message.clone());
+            self.invalid.push(InvalidField::unknown(name, message.clone()));
         }
         match value {
             Some(value) if self.invalid.is_empty() => Ok(value),

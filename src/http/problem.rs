@@ -1,6 +1,7 @@
 //! Refusals as RFC 9457 problem details. What is told outside comes from one fixed table; what
 //! really happened goes to the log by way of the response's extensions.
 
+use std::fmt;
 use std::sync::Arc;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -196,9 +197,49 @@ pub(super) type Cause = Arc<dyn std::error::Error + Send + Sync>;
 /// A member of a request that is not as wanted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct InvalidField {
-    pub(super) field: String,
-    pub(super) message: String,
+    field: String,
+    message: String,
+    #[serde(skip)]
+    is_known: bool,
 }
+
+impl InvalidField {
+    /// A member that there is.
+    pub(super) fn known(field: &'static str, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into(), is_known: true }
+    }
+
+    /// A member that there is not.
+    pub(super) fn unknown(field: String, message: String) -> Self {
+        Self { field, message, is_known: false }
+    }
+}
+
+/// Which members were not as wanted, for the log. Names that are none of ours may be anything, the name of
+/// a user as well: they are counted.
+#[derive(Debug)]
+struct NotAsWanted {
+    known: Vec<String>,
+    unknown: usize,
+}
+
+impl NotAsWanted {
+    fn of(fields: &[InvalidField]) -> Self {
+        let (known, unknown): (Vec<_>, Vec<_>) = fields.iter().partition(|field| field.is_known);
+        let known = known.into_iter().map(|field| field.field.clone()).collect();
+        Self { known, unknown: unknown.len() }
+    }
+}
+
+impl fmt::Display for NotAsWanted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut faults = self.known.clone();
+        faults.extend((self.unknown > 0).then(|| format!("{} not known here", self.unknown)));
+        write!(formatter, "not as wanted: {}", faults.join(", "))
+    }
+}
+
+impl std::error::Error for NotAsWanted {}
 
 /// What the log needs to know of a refusal; travels in the response's extensions.
 #[derive(Clone, Debug)]
@@ -249,7 +290,8 @@ impl Problem {
     }
 
     pub(super) fn invalid(invalid_fields: Vec<InvalidField>) -> Self {
-        Self { invalid_fields, ..Self::new(ProblemKind::InvalidRequest) }
+        let cause: Cause = Arc::new(NotAsWanted::of(&invalid_fields));
+        Self { invalid_fields, cause: Some(cause), ..Self::new(ProblemKind::InvalidRequest) }
     }
 
     /// The same problem where it is about spending a token: a conflict, or gone for good. Whoever

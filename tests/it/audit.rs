@@ -237,7 +237,9 @@ async fn revocations_say_whose_and_by_whom() {
     let later = json!({ "username": "bob", "before": "2999-01-01T00:00:00Z" });
     let refused = "revoke cutoff_in_future all default - b*** - reason -";
     story.post("/revocations", later, refused).await;
-    story.post("/revocations", json!({}), "revoke invalid_request all default - - - - -").await;
+    story
+        .post("/revocations", json!({}), "revoke invalid_request all default - - - reason -")
+        .await;
     story.assert();
 }
 
@@ -258,12 +260,23 @@ async fn whoever_is_not_let_in_makes_a_line() {
     story.send(Method::GET, "/metrics", None, Value::Null, nobody).await;
     let nobody = "revoke unauthenticated - - - - - reason -";
     story.send(Method::POST, "/revocations", None, json!({}), nobody).await;
-    let wanted = "issue invalid_request all default - - - - -";
+    let wanted = "issue invalid_request all default - - - reason -";
     story.post("/password-tokens", json!({ "user": 1 }), wanted).await;
     let past = json!({ "username": "bob", "expiredTime": "2001-01-01T00:00:00Z" });
     let wanted = "issue expiry_in_past all default - b*** - reason -";
     story.post("/password-tokens", past, wanted).await;
     story.assert();
+}
+
+#[tokio::test]
+async fn members_that_are_not_as_wanted_are_named_and_what_they_hold_is_not() {
+    let (app, folder) = audited();
+    let body = json!({ "username": 17, "ttl": "secret-value", "alice": 1, "bob": { "a": 2 } });
+    app.post("/password-tokens", body).await.assert_problem(422, "invalid_request");
+    app.post("/password-tokens", json!({})).await.assert_problem(422, "invalid_request");
+    let lines = lines_of(&app, &folder);
+    assert_eq!(lines[0]["reason"], "not as wanted: username, ttl, 2 not known here");
+    assert_eq!(lines[1]["reason"], "not as wanted: username");
 }
 
 #[tokio::test]
