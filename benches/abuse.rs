@@ -127,7 +127,7 @@ impl Server {
         let folder = tempfile::tempdir().unwrap();
         let hash = KeyHash::of(api_key([7; 32]).expose());
         let settings = format!(
-            "[server]\nmax_connections = {connections}\n[log]\nlevel = \"error\"\n[limits]\nsource_per_minute = 0\nuser_tokens_per_hour = 0\n[[callers]]\nname = \"app\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"redeem\"]\n"
+            "[server]\nmax_connections = {connections}\nmax_connections_per_address = {connections}\n[log]\nlevel = \"error\"\n[limits]\nsource_per_minute = 0\nuser_tokens_per_hour = 0\n[[callers]]\nname = \"app\"\nkey_sha256 = \"{hash}\"\nscopes = [\"issue\", \"redeem\"]\n"
         );
         fs::write(folder.path().join("settings.toml"), settings).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_resetd"))

@@ -95,6 +95,8 @@ pub struct Server {
     pub allow_plain_http: bool,
     /// Connections at once.
     pub max_connections: usize,
+    /// Those of one address.
+    pub max_connections_per_address: usize,
     /// Time for a TLS handshake, time for all headers, and the longest idle time.
     pub header_timeout: Duration,
     /// Time for the whole body.

@@ -11,6 +11,7 @@ mod listener;
 pub mod mail;
 mod reload;
 mod sending;
+mod shares;
 mod state;
 
 use std::future::Future;
@@ -296,7 +297,7 @@ fn doors(
     let doors = bound.doors().into_iter().map(|(listener, door)| {
         let app = router(keys, limits, gate, &pages, door);
         let app = app.layer(Extension(reload_config.clone()));
-        let behind = behind(&listener, door, app, tls, &config.server);
+        let behind = behind(&listener, door, app, tls, &config.server, gate);
         (listener, behind)
     });
     Ok(doors.collect())

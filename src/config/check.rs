@@ -17,6 +17,8 @@ use super::{
 
 /// The highest rate that is counted.
 const MAX_RATE: u64 = 1_000_000;
+/// The largest size or number of anything.
+const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
 /// Turns raw values into valid ones, and knows where each came from.
 pub(super) struct Check<'l> {
@@ -51,7 +53,7 @@ impl Check<'_> {
     }
 
     fn size(&self, key: &str, value: u64) -> Result<usize, ConfigError> {
-        let value = self.within(key, value, 1..=16 * 1024 * 1024)?;
+        let value = self.within(key, value, 1..=MAX_SIZE)?;
         usize::try_from(value).or_else(|_| self.refuse(key, "is too large for this machine"))
     }
 
@@ -64,12 +66,15 @@ impl Check<'_> {
 
     pub(super) fn server(&self, raw: &RawConfig) -> Result<Server, ConfigError> {
         let server = &raw.server;
+        let max_connections = self.size("server.max_connections", server.max_connections)?;
         Ok(Server {
             listen: self.listen("server.listen", &server.listen)?,
             admin_listen: self.admin_listen(raw)?,
             socket_mode: self.socket_mode(&server.socket_mode)?,
             allow_plain_http: server.allow_plain_http,
-            max_connections: self.size("server.max_connections", server.max_connections)?,
+            max_connections,
+            max_connections_per_address: self
+                .share(server.max_connections_per_address, max_connections)?,
             header_timeout: self
                 .seconds("server.header_timeout_seconds", server.header_timeout_seconds)?,
             body_timeout: self
@@ -81,6 +86,15 @@ impl Check<'_> {
             max_body_bytes: self.size("server.max_body_bytes", server.max_body_bytes)?,
             shutdown: self.seconds("server.shutdown_seconds", server.shutdown_seconds)?,
         })
+    }
+
+    /// Of all connections, so many for one address.
+    fn share(&self, value: u64, all: usize) -> Result<usize, ConfigError> {
+        let key = "server.max_connections_per_address";
+        match self.within(key, value, 0..=MAX_SIZE)? {
+            0 => Ok((all / 4).max(1)),
+            value => self.size(key, value),
+        }
     }
 
     fn listen(&self, key: &str, text: &str) -> Result<Listen, ConfigError> {

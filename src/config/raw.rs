@@ -38,6 +38,7 @@ pub(super) struct RawServer {
     pub(super) socket_mode: String,
     pub(super) allow_plain_http: bool,
     pub(super) max_connections: u64,
+    pub(super) max_connections_per_address: u64,
     pub(super) header_timeout_seconds: u64,
     pub(super) body_timeout_seconds: u64,
     pub(super) answer_timeout_seconds: u64,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -80,6 +80,12 @@ impl Gate {
     pub fn replace(&self, rates: Rates) {
         let before = self.0.load_full();
         self.0.store(Arc::new(Rules::new(rates, Some(&before))));
+    }
+
+    /// Whether a connection from there is one of a trusted proxy.
+    pub fn trusts(&self, source: Source) -> bool {
+        let address = source.0.to_canonical();
+        self.rules().trusted_proxies.iter().any(|network| network.contains(&address))
     }
 
     pub(super) fn rules(&self) -> Guard<Arc<Rules>> {
@@ -171,13 +177,8 @@ fn mailbox(username: &str) -> String {
     username.to_lowercase()
 }
 
-/// Whoever has one address of an IPv6 network has 2^64 of them.
 fn household(source: Option<Source>) -> IpAddr {
-    let Source(address) = source.unwrap_or(Source::UNKNOWN);
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        address @ IpAddr::V4(_) => address,
-    }
+    source.unwrap_or(Source::UNKNOWN).household()
 }
 
 /// So many counts are kept. Whoever is counted has one of them by a keyed hash: a flood of names fills

@@ -164,7 +164,7 @@ problems! {
     RateLimited "rate_limited" TOO_MANY_REQUESTS "Too many requests"
         "Wait as long as Retry-After says.";
     Busy "busy" SERVICE_UNAVAILABLE "All connections are taken"
-        "Try again in a moment. The limit is server.max_connections of the configuration.";
+        "All there are, or all that one address may have. Try again in a moment. The limits are server.max_connections and server.max_connections_per_address of the configuration.";
     Full "full" SERVICE_UNAVAILABLE "No more tokens can be issued now"
         "As much is remembered of spent, revoked and replaced tokens as state.capacity allows. Redeeming and revoking go on. Try again later.";
     NoActiveKey "no_active_key" SERVICE_UNAVAILABLE "No key can sign"

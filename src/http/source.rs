@@ -19,6 +19,14 @@ pub struct Source(pub IpAddr);
 impl Source {
     /// Where there are no addresses, as on a Unix socket; all are one then.
     pub const UNKNOWN: Self = Self(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+
+    /// What is counted as one: whoever has one address of an IPv6 network has 2^64 of them.
+    pub fn household(self) -> IpAddr {
+        match self.0.to_canonical() {
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+            address @ IpAddr::V4(_) => address,
+        }
+    }
 }
 
 /// Replaces the address of a trusted proxy by the one that it speaks for.

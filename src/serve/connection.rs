@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::io::{self, Read, Write};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -27,10 +28,11 @@ use tokio_rustls::server::TlsStream;
 
 use super::activity::{Activity, Tracked};
 use super::listener::{Listener, Stream};
+use super::shares::{Place, Shares};
 use crate::config::Server;
-use crate::http::{MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind, Source};
+use crate::http::{Gate, MAX_HEAD_BYTES, ON_EVERY_ANSWER, ProblemKind, Source};
 
-/// Sent where all connections are taken, without reading a byte.
+/// Sent where all connections, or all of an address, are taken, without reading a byte.
 static BUSY: LazyLock<String> = LazyLock::new(|| {
     let (status, body) = (ProblemKind::Busy.status(), ProblemKind::Busy.to_json());
     let always: String = ON_EVERY_ANSWER
@@ -66,13 +68,22 @@ pub(super) struct Behind {
     /// changed certificate is shown.
     pub(super) tls: Option<Handshakes>,
     pub(super) limits: Arc<Server>,
+    /// Knows the proxies, whose connections are those of many.
+    pub(super) gate: Gate,
 }
 
 impl Behind {
+    /// The address of whose share the connection is. Of nobody's are those by which many come.
+    fn counted_as(&self, stream: &Stream, source: Source) -> Option<IpAddr> {
+        let is_one = matches!(stream, Stream::Address(_)) && !self.gate.trusts(source);
+        is_one.then(|| source.household())
+    }
+
     /// A connection that comes from there.
     fn connection(
         &self,
         source: Source,
+        place: Place,
         stopping: &watch::Receiver<bool>,
         alive: &Alive,
     ) -> Connection {
@@ -83,6 +94,7 @@ impl Behind {
             limits: Arc::clone(&self.limits),
             stopping: stopping.clone(),
             alive: alive.clone(),
+            _place: place,
         }
     }
 }
@@ -106,6 +118,7 @@ pub(super) async fn accept(
     let mut connections = JoinSet::new();
     let (alive, mut none_alive) = mpsc::channel(1);
     let mut turning_away = false;
+    let mut shares = Shares::new(limits.max_connections_per_address);
     loop {
         let (stream, source) = tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -127,11 +140,12 @@ pub(super) async fn accept(
             tracing::warn!("all connections are taken, more are turned away");
         }
         turning_away = is_full;
-        if is_full {
+        let place = if is_full { None } else { shares.take(behind.counted_as(&stream, source)) };
+        let Some(place) = place else {
             turn_away(stream, behind.tls.is_some());
             continue;
-        }
-        let connection = behind.connection(source, &stopping, &alive);
+        };
+        let connection = behind.connection(source, place, &stopping, &alive);
         match stream {
             Stream::Address(stream) => connections.spawn(connection.serve(stream)),
             Stream::Socket(stream) => connections.spawn(connection.serve(stream)),
@@ -196,6 +210,7 @@ struct Connection {
     limits: Arc<Server>,
     stopping: watch::Receiver<bool>,
     alive: Alive,
+    _place: Place,
 }
 
 impl Connection {

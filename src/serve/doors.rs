@@ -6,7 +6,7 @@ use axum::{Extension, Router};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{Listen, Server};
-use crate::http::{Door, only_over_tls};
+use crate::http::{Door, Gate, only_over_tls};
 use crate::tls::RunningTls;
 
 use super::ServeError;
@@ -53,17 +53,19 @@ pub(super) fn behind(
     app: Router,
     tls: Option<&RunningTls>,
     limits: &Server,
+    gate: &Gate,
 ) -> Behind {
-    let limits = Arc::new(limits.clone());
+    let (limits, gate) = (Arc::new(limits.clone()), gate.clone());
     let Some(tls) = tls else {
-        return Behind { app, tls: None, limits };
+        return Behind { app, tls: None, limits, gate };
     };
     // Wherever health and metrics are asked for, they tell of the certificate.
     let app = app.layer(Extension(tls.clone()));
     match listener {
-        Listener::Socket(..) => Behind { app, tls: None, limits },
+        Listener::Socket(..) => Behind { app, tls: None, limits, gate },
         Listener::Address(_) => {
-            Behind { app: only_over_tls(app), tls: Some(handshakes(tls.clone(), door)), limits }
+            let tls = Some(handshakes(tls.clone(), door));
+            Behind { app: only_over_tls(app), tls, limits, gate }
         }
     }
 }

@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 81] = [
+const SETTINGS: [(&str, &str); 82] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -89,6 +89,7 @@ const SETTINGS: [(&str, &str); 81] = [
     ("server.max_body_bytes", "65536"),
     ("server.max_connection_seconds", "300"),
     ("server.max_connections", "1024"),
+    ("server.max_connections_per_address", "0"),
     ("server.shutdown_seconds", "10"),
     ("server.socket_mode", r#""0660""#),
     ("state.capacity", "1000000"),
@@ -145,6 +146,7 @@ fn the_documented_defaults_are_in_force() {
     assert!(!config.server.allow_plain_http);
     assert_eq!(config.tls, None);
     assert_eq!(config.server.max_connections, 1024);
+    assert_eq!(config.server.max_connections_per_address, 256);
     assert_eq!(config.server.header_timeout, seconds(10));
     assert_eq!(config.server.body_timeout, seconds(5));
     assert_eq!(config.server.answer_timeout, seconds(10));
@@ -231,6 +233,18 @@ fn a_file_needs_only_what_differs() {
     let config = Setup::new().config("[token]\nlifetime_seconds = 120\n").unwrap();
     let (default, min, max) = (120, 60, 86_400);
     assert_eq!(config.default_tenant().policy.lifetime, Lifetime { default, min, max });
+}
+
+#[test]
+fn one_address_has_a_quarter_of_all_connections_or_what_is_said() {
+    for (settings, share) in [
+        ("max_connections = 8", 2),
+        ("max_connections = 3", 1),
+        ("max_connections = 8\nmax_connections_per_address = 8", 8),
+    ] {
+        let config = Setup::new().config(&format!("[server]\n{settings}\n")).unwrap();
+        assert_eq!(config.server.max_connections_per_address, share, "{settings}");
+    }
 }
 
 #[test]
@@ -322,7 +336,7 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 63] = [
+const MISTAKES: [(&str, &str); 64] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
@@ -362,6 +376,10 @@ const MISTAKES: [(&str, &str); 63] = [
     ("callers = [5]\n", "1: callers.0: invalid type: integer `5`, expected a caller"),
     // Out of range.
     ("[server]\nmax_connections = 0\n", "2: server.max_connections: wanted 1 to 16777216, found 0"),
+    (
+        "[server]\nmax_connections_per_address = 16777217\n",
+        "2: server.max_connections_per_address: wanted 0 to 16777216, found 16777217",
+    ),
     (
         "[server]\nheader_timeout_seconds = 0\n",
         "2: server.header_timeout_seconds: wanted 1 to 86400, found 0",

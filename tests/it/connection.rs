@@ -2,12 +2,14 @@
 //! or too many, and the end of the server. Against the real program on a real socket.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 
 use crate::server::{PATIENCE, Server};
 
@@ -270,12 +272,8 @@ fn an_old_connection_is_closed_between_its_requests() {
 
 #[test]
 fn one_connection_too_many_is_turned_away_at_once_and_let_in_when_there_is_room() {
-    let server = serve_with(&[("max_connections", 2)]);
-    let mut taken = [server.connect(), server.connect()];
-    for stream in &mut taken {
-        write(stream, LIVE);
-        assert_eq!(read_answer(stream).status, 200);
-    }
+    let server = serve_with(&[("max_connections", 2), ("max_connections_per_address", 2)]);
+    let taken = [(); 2].map(|()| idle(server.connect()));
     for request in ["", LIVE] {
         let mut stream = server.connect();
         let _ = stream.write_all(request.as_bytes());
@@ -298,6 +296,46 @@ fn one_connection_too_many_is_turned_away_at_once_and_let_in_when_there_is_room(
         }
     }
     drop(taken);
+    assert_served(&server);
+}
+
+#[test]
+fn one_address_takes_its_share_of_connections_and_another_is_still_answered() {
+    let server = serve_with(&[("max_connections", 8)]);
+    let taken = [(); 2].map(|()| idle(server.connect()));
+    for _ in 0..3 {
+        let busy = read_answer(&server.connect());
+        assert_eq!(busy.status, 503);
+        let body: Value = serde_json::from_str(&busy.body).unwrap();
+        assert_eq!(body["code"], "busy");
+    }
+    let others = [(); 2].map(|()| idle(connect_from("127.0.0.2", &server)));
+    assert_eq!(read_answer(&connect_from("127.0.0.2", &server)).status, 503);
+    let log = server.log();
+    assert_eq!(log.matches("an address has its share of connections").count(), 1, "{log}");
+    assert!(log.contains("127.0.0.1"), "{log}");
+    drop(taken);
+    assert_served(&server);
+    drop(others);
+}
+
+#[test]
+fn a_trusted_proxy_has_all_connections_as_soon_as_it_is_trusted() {
+    let settings = "[server]\nmax_connections = 4\nheader_timeout_seconds = 600\n";
+    let server = Server::start_with(settings, &[]);
+    let first = idle(server.connect());
+    assert_eq!(read_answer(&server.connect()).status, 503);
+    let proxies = "[limits]\ntrusted_proxies = [\"127.0.0.0/8\"]\n";
+    fs::write(server.folder.path().join("settings.toml"), format!("{settings}{proxies}")).unwrap();
+    server.signal("HUP");
+    let deadline = Instant::now() + PATIENCE;
+    while !server.log().contains("the configuration is reloaded") {
+        assert!(Instant::now() < deadline, "it was not reloaded");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let more = [(); 3].map(|()| idle(server.connect()));
+    assert_eq!(read_answer(&server.connect()).status, 503, "all are taken, also for a proxy");
+    drop((first, more));
     assert_served(&server);
 }
 
@@ -398,6 +436,24 @@ fn for_each<C: Send>(cases: impl IntoIterator<Item = C>, judge: impl Fn(C) + Syn
 
 fn write(mut stream: &TcpStream, bytes: impl AsRef<[u8]>) {
     stream.write_all(bytes.as_ref()).unwrap();
+}
+
+/// A connection that was let in, and on which nothing goes on.
+fn idle(stream: TcpStream) -> TcpStream {
+    write(&stream, LIVE);
+    assert_eq!(read_answer(&stream).status, 200);
+    stream
+}
+
+/// A connection from another address of this machine; on Linux all of 127.0.0.0/8 are.
+fn connect_from(source: &str, server: &Server) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::new(source.parse().unwrap(), 0).into()).unwrap();
+    let target: SocketAddr = server.address().parse().unwrap();
+    socket.connect(&target.into()).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// Sends bytes on a new connection, and gives all that comes back until the server closes it.

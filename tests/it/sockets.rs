@@ -83,6 +83,15 @@ fn those_without_an_address_are_limited_as_one() {
 }
 
 #[test]
+fn of_connections_those_without_an_address_may_have_all() {
+    let settings = format!("[server]\nmax_connections = 4\n{SETTINGS}");
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &settings, &LISTEN);
+    let socket = server.folder.path().join("a.sock");
+    let _idle = [(); 3].map(|()| UnixStream::connect(&socket).unwrap());
+    assert!(is_live(&socket));
+}
+
+#[test]
 fn what_a_killed_process_left_behind_is_replaced() {
     let server = start_in(tempfile::tempdir().unwrap());
     let folder = server.kill();

@@ -284,6 +284,20 @@ fn a_handshake_under_way_counts_as_a_connection() {
 }
 
 #[test]
+fn over_tls_too_one_address_takes_no_more_than_its_share() {
+    let authority = Authority::new();
+    let settings = format!("[server]\nmax_connections = 4\n{SETTINGS}");
+    let server = Server::start_in(authority.folder(), &settings, &[]);
+    let first = server.connect();
+    let answer = raw_exchange(&server, LIVE);
+    assert!(answer.is_empty(), "one too many, and nothing is said without TLS: {answer:?}");
+    drop(first);
+    wait_until("there is room again", || {
+        get(server.address(), authority.client(&VERSIONS), "/health/live").is_ok()
+    });
+}
+
+#[test]
 fn over_tls_too_a_client_that_sends_slowly_or_nothing_is_cut() {
     let authority = Authority::new();
     let settings = format!("[server]\nheader_timeout_seconds = 1\n{SETTINGS}");
