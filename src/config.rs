@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::caller::{Callers, Scope, without_api_keys};
 use crate::domain::policy::TenantName;
+use crate::file_path::unreadable;
 
 pub use bearers::{Bearer, BearerKeys};
 pub use directory::Directory;
@@ -203,7 +204,10 @@ pub struct Audit {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("{path}: {error}")]
+    #[error(
+        "--config or RESETD_CONFIG: {}",
+        unreadable(path, error, "a file of settings in TOML, as resetd init makes one")
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -259,6 +263,7 @@ impl Config {
         let url = server.listen.url(tls.is_some());
         let common = Common { keys: &keys, limits: &limits };
         let tenants = check.tenants(&raw, &server.listen, &url, common)?;
+        check.people_reach_pages(tls.as_ref(), &tenants)?;
         let (state, outbox) = (check.state(&raw)?, check.outbox(&raw)?);
         let (audit, mail) = (check.audit(&raw)?, check.mail(&raw)?);
         let callers = check.callers(&raw, &tenants)?;
@@ -379,7 +384,7 @@ pub fn read_text(path: &Path) -> io::Result<Zeroizing<String>> {
 /// # Errors
 /// What the system said, or who else may use the file.
 pub fn read_private_text(path: &Path, what: &str) -> Result<Zeroizing<String>, String> {
-    let failed = |error| format!("{}: {error}", path.display());
+    let failed = |error| unreadable(path, &error, &format!("a file with {what}"));
     let file = fs::File::open(path).map_err(failed)?;
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {

@@ -18,7 +18,8 @@
 //! - [`directory`]: who a user is, looked up in a file, by a service or by an LDAP server.
 //! - [`config`]: four layers of settings into one valid configuration.
 //! - [`webhook`]: signed messages to the apps that want to know.
-//! - [`fetch`]: requests to others. [`file_lock`]: one process alone.
+//! - [`fetch`]: requests to others. [`file_lock`]: one process alone. [`file_path`]: where
+//!   a file was looked for.
 //! - [`random`], [`clock`]: chance and time, brought to the rest as values.
 //! - [`domain`]: the rules, pure.
 //!
@@ -33,6 +34,7 @@ pub mod directory;
 pub mod domain;
 pub mod fetch;
 pub mod file_lock;
+pub mod file_path;
 pub mod http;
 pub mod journal;
 pub mod key_admin;

@@ -14,6 +14,7 @@ use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, parse_scopes, read_
 use crate::domain::caller::{ApiKey, Caller, Callers, KeyHash, is_api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::time::from_rfc3339;
+use crate::file_path::unreadable;
 
 impl Check<'_> {
     pub(super) fn callers(
@@ -144,7 +145,7 @@ impl Check<'_> {
 /// Reads a file that holds an API key. A newline at its end is what editors leave; any other white
 /// space is a mistake worth naming.
 fn read_api_key_hash(path: &Path) -> Result<KeyHash, String> {
-    let failed = |error| format!("{}: {error}", path.display());
+    let failed = |error| unreadable(path, &error, "a file with an API key");
     let mode = fs::metadata(path).map_err(failed)?.permissions().mode();
     if mode & 0o002 != 0 {
         return Err(format!(

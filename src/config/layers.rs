@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use toml::{Spanned, Table, Value};
 
 use super::raw::RawConfig;
-use super::{ConfigError, DEFAULTS, read_text};
+use super::{ConfigError, DEFAULTS, read_text, suggestion};
 use crate::domain::secret::Secret;
 
 /// What every variable that is a setting begins with.
@@ -199,6 +199,7 @@ impl Layers {
             let key = dotted(error.path());
             let message = error.inner().message();
             let problem = message.replace("expected u64", "wanted a whole number, 0 or more");
+            let problem = problem + &suggestion(meant(message).as_deref());
             ConfigError::Invalid { origin: self.origin(&key).clone(), key, problem }
         })
     }
@@ -373,6 +374,18 @@ fn join(prefix: &str, name: &str) -> String {
 /// `callers[0].name` becomes `callers.0.name`.
 fn dotted(path: &serde_path_to_error::Path) -> String {
     path.to_string().replace('[', ".").replace(']', "")
+}
+
+/// The name that serde's message about an unknown one may have meant. All names in it stand between
+/// backticks.
+fn meant(message: &str) -> Option<String> {
+    let mut names = message.strip_prefix("unknown field `")?.split('`');
+    let unknown = names.next()?;
+    let known = names.skip(1).step_by(2);
+    // Two letters that changed places are one mistake.
+    let differs = |known: &str| (strsim::osa_distance(unknown, known), known.to_owned());
+    let (distance, nearest) = known.map(differs).min()?;
+    (distance <= (unknown.len() / 3).max(1)).then_some(nearest)
 }
 
 /// The known name that `name` begins, or that differs least from it and not much.

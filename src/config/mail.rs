@@ -93,9 +93,13 @@ impl Check<'_> {
     }
 
     fn smtp(&self, mail: &RawMail) -> Result<Smtp, ConfigError> {
+        if mail.host.is_empty() {
+            let problem = "is \"smtp\", which needs mail.host, found nothing there; set it to the name of your mail server, such as \"smtp.example.com\"";
+            return self.refuse("mail.transport", problem);
+        }
         if mail.from.is_empty() {
-            let problem = "wanted the sender of all mails, as mail.transport is \"smtp\", found nothing; set it to an address for which your mail server sends, such as \"Example <reset@example.com>\"";
-            return self.refuse("mail.from", problem);
+            let problem = "is \"smtp\", which needs mail.from, the sender of all mails, found nothing there; set it to an address for which your mail server sends, such as \"Example <reset@example.com>\"";
+            return self.refuse("mail.transport", problem);
         }
         let host = self.mail_host(&mail.host)?;
         let encryption = self.encryption(&mail.encryption, &host)?;

@@ -5,6 +5,7 @@ use resetd_verify::is_identifier;
 use super::ConfigError;
 use super::check::Check;
 use super::raw::{RawPage, RawTenantPage};
+use super::{Tenant, Tls};
 use crate::domain::link::LinkTemplate;
 
 /// What is written of a page.
@@ -24,6 +25,24 @@ pub struct Page {
 }
 
 impl Check<'_> {
+    /// A browser has no certificate to show, so its connection would end before the page.
+    pub(super) fn people_reach_pages(
+        &self,
+        tls: Option<&Tls>,
+        tenants: &[Tenant],
+    ) -> Result<(), ConfigError> {
+        let asks_clients = tls.is_some_and(|tls| tls.client_ca.is_some());
+        let Some(tenant) = tenants.iter().find(|tenant| asks_clients && tenant.page.is_some())
+        else {
+            return Ok(());
+        };
+        let problem = format!(
+            "asks every client for a certificate, and {}page.enabled is true: browsers of people have none, so nobody could open the page; wanted tls.admin_client_ca_file instead, which asks admins alone, or no page",
+            tenant.above_sections()
+        );
+        self.refuse("tls.client_ca_file", problem)
+    }
+
     pub(super) fn default_page(&self, raw: &RawPage) -> Result<Option<Page>, ConfigError> {
         let RawPage { enabled, continue_url, name } = raw;
         self.page("page", &WrittenPage { enabled: *enabled, continue_url, name })

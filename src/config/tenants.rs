@@ -38,6 +38,12 @@ pub struct Tenant {
 }
 
 impl Tenant {
+    /// What stands before the names of its sections, as in `tenants.acme.mail`; nothing for the default one.
+    pub fn above_sections(&self) -> String {
+        let name = &self.policy.tenant;
+        if name.is_default() { String::new() } else { format!("tenants.{name}.") }
+    }
+
     /// Whether it signs with the keys of another tenant.
     pub fn shares_keys(&self) -> bool {
         self.keys.owner != self.policy.tenant

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use super::OpenError;
 use super::person::{Person, Told, language};
 use crate::domain::identifier::Username;
+use crate::file_path::unreadable;
 
 /// The longest file in bytes.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
@@ -148,7 +149,7 @@ fn load(path: &Path) -> Result<Table, String> {
 
 /// What is looked at is what is read, also if somebody swaps the file in between.
 fn read(path: &Path) -> Result<String, String> {
-    let failed = |error| format!("{}: {error}", path.display());
+    let failed = |error| unreadable(path, &error, "a file of users");
     let not_a_file =
         || Err(format!("{}: is no regular file; wanted one with the users in it", path.display()));
     // Opening a pipe waits for whoever writes to it.

@@ -12,6 +12,7 @@ use rustls::{ClientConfig, Error, RootCertStore};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 
 use super::OpenError;
+use crate::file_path::unreadable;
 
 const SETTING: &str = "ca_file";
 
@@ -21,7 +22,10 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
         setting: SETTING,
         problem: format!("{}: {problem}", path.display()),
     };
-    let text = read(path).map_err(|error| refuse(error.to_string()))?;
+    let text = read(path).map_err(|error| OpenError {
+        setting: SETTING,
+        problem: unreadable(path, &error, "certificates in PEM"),
+    })?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found.map_err(|error| refuse(error.to_string()))? {
         found if found.is_empty() => Err(refuse("wanted certificates in PEM, found none".into())),

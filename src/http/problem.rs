@@ -110,7 +110,7 @@ problems! {
     AttemptOther "idempotency_key_reused" UNPROCESSABLE_ENTITY "The key was used for another request"
         "A key stands for one body. Send the same body, or make a new key.";
     NotSendable "delivery_not_configured" CONFLICT "Links cannot be sent this way"
-        "It takes link.template of the tenant, and for e-mail a mail.transport, for a webhook one with the event \"delivery\". The log says what is missing.";
+        "It takes link.template or [page] of the tenant, and for e-mail a mail.transport, for a webhook one with the event \"delivery\". The log says what is missing.";
     DeliveryOnly "delivery_only" FORBIDDEN "Tokens are only sent"
         "Users are in a directory, and whoever gets a token learns who is one. Use POST /deliveries, or set directory.reveal_unknown_users.";
     UserUnknown "user_unknown" NOT_FOUND "No such user"

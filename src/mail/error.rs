@@ -34,6 +34,12 @@ pub enum MailerError {
         /// The mode found.
         found: u32,
     },
+    /// The certificates that are trusted cannot be read.
+    #[error("mail.ca_file: {problem}")]
+    CaFileUnread {
+        /// The file, what the system said, and the mend.
+        problem: String,
+    },
     /// The certificates that are trusted cannot be used.
     #[error("mail.ca_file: {path}: {problem}")]
     CaFile {

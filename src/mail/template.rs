@@ -70,8 +70,10 @@ impl Part {
 /// Templates that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateError {
-    /// The file, or the folder.
-    pub file: PathBuf,
+    /// The setting of `[mail]` that must be mended, or that leads to what must be.
+    pub setting: &'static str,
+    /// The file or the folder, unless the setting alone is wrong.
+    pub file: Option<PathBuf>,
     /// The line, from 1, where there is one.
     pub line: Option<usize>,
     /// What was wanted, what was found, and the mend.
@@ -80,11 +82,12 @@ pub struct TemplateError {
 
 impl fmt::Display for TemplateError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(formatter, ":{line}")?;
+        match (&self.file, self.line) {
+            (Some(file), Some(line)) => write!(formatter, "{}:{line}: ", file.display())?,
+            (Some(file), None) => write!(formatter, "{}: ", file.display())?,
+            (None, _) => {}
         }
-        write!(formatter, ": {}", self.problem)
+        formatter.write_str(&self.problem)
     }
 }
 
@@ -156,7 +159,7 @@ impl Templates {
         let languages = files.languages()?;
         for kind in Kind::ALL {
             if !languages[&kind].contains(default) {
-                return Err(files.without_default(kind, default));
+                return Err(files.without_default(kind, default, &languages[&kind]));
             }
         }
         let mut environment = empty_environment();

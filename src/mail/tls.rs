@@ -26,6 +26,7 @@ use super::error::MailerError;
 use super::plain::Plain;
 use super::smtp::SmtpSettings;
 use crate::domain::mail::Encryption;
+use crate::file_path::unreadable;
 
 /// How TLS begins, and what it needs.
 pub(super) enum Tls {
@@ -89,7 +90,9 @@ fn client(signers: Option<Signers>) -> Result<ClientConfig, Error> {
 
 fn signers(path: &Path) -> Result<Signers, MailerError> {
     let refuse = |problem: String| MailerError::CaFile { path: path.into(), problem };
-    let text = fs::read(path).map_err(|error| refuse(error.to_string()))?;
+    let text = fs::read(path).map_err(|error| MailerError::CaFileUnread {
+        problem: unreadable(path, &error, "certificates in PEM"),
+    })?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     match found.map_err(|error| refuse(error.to_string()))? {
         found if found.is_empty() => Err(refuse("wanted certificates in PEM, found none".into())),

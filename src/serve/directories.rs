@@ -21,10 +21,8 @@ pub fn directory_of(tenant: &Tenant) -> Result<Option<Directory>, ServeError> {
     let limits = DirectoryLimits { timeout: configured.timeout, cache_for: configured.cache_for };
     let opened = Directory::open(configured.source.clone(), limits);
     opened.map(Some).map_err(|error| {
-        let name = &tenant.policy.tenant;
-        let is_default = name.is_default();
-        let above = if is_default { String::new() } else { format!("tenants.{name}.") };
-        ServeError::Directory { section: above + "directory", error }
+        let section = tenant.above_sections() + "directory";
+        ServeError::Directory { section, error }
     })
 }
 

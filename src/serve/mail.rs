@@ -32,9 +32,11 @@ fn settings(smtp: Smtp) -> SmtpSettings {
 /// What a tenant says in its mails.
 ///
 /// # Errors
-/// [`TemplateError`].
-pub fn templates(tenant: &Tenant) -> Result<Templates, TemplateError> {
-    Templates::load(tenant.mail.templates.as_deref(), &tenant.mail.default_language)
+/// [`MailError::Template`] names the setting.
+pub fn templates(tenant: &Tenant) -> Result<Templates, MailError> {
+    let mail = &tenant.mail;
+    Templates::load(mail.templates.as_deref(), &mail.default_language)
+        .map_err(|error| MailError::Template { section: tenant.above_sections() + "mail", error })
 }
 
 /// What people know a tenant as: the name its mails come from, or else their domain.
@@ -81,8 +83,13 @@ pub fn check(config: &Config) -> Result<(), MailError> {
 #[derive(Debug, thiserror::Error)]
 pub enum MailError {
     /// What a tenant says.
-    #[error(transparent)]
-    Template(#[from] TemplateError),
+    #[error("{section}.{}: {error}", error.setting)]
+    Template {
+        /// The section of the tenant that the setting is in.
+        section: String,
+        /// The file, and why it cannot be used.
+        error: TemplateError,
+    },
     /// How it leaves.
     #[error(transparent)]
     Mailer(#[from] MailerError),

@@ -9,6 +9,7 @@ use crate::config::{Config, MailTransport, Tenant};
 use crate::delivery::{TenantMail, Ways};
 use crate::directory::Directory;
 use crate::domain::policy::TenantName;
+use crate::file_path::absolute;
 use crate::mail::Mailer;
 use crate::service::{Sending, Users};
 use crate::webhook::Endpoint;
@@ -45,7 +46,7 @@ pub(super) fn ways(config: &Config, endpoints: Vec<Endpoint>) -> Result<Ways, Se
     let mails = config.tenants.iter().map(|tenant| {
         let mail = TenantMail {
             from: tenant.mail.from.clone(),
-            templates: templates(tenant).map_err(MailError::from)?,
+            templates: templates(tenant)?,
             product: product(tenant).to_owned(),
         };
         Ok((tenant.policy.tenant.clone(), mail))
@@ -62,7 +63,7 @@ fn mailer_of(config: &Config) -> Result<Option<Mailer>, ServeError> {
     }
     if let MailTransport::Maildir(folder) = &config.mail.transport {
         tracing::warn!(
-            folder = %folder.display(),
+            folder = %absolute(folder).display(),
             "mails are written into this folder and sent to nobody; set mail.transport to \"smtp\" to send them"
         );
     }

@@ -133,7 +133,7 @@ pub enum Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSendable {
     /// It is not known where they lead.
-    #[error("no link.template is configured for the tenant")]
+    #[error("the tenant has neither link.template nor [page], so nobody knows where links lead")]
     NoLink,
     /// No mails are sent.
     #[error("mail.transport is \"off\"")]

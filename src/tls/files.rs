@@ -19,6 +19,7 @@ use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
 use crate::config::{Tls, read_private_text, read_text};
+use crate::file_path::unreadable;
 
 /// What is offered to clients that ask for it, the best first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -117,7 +118,10 @@ fn certificates(
     setting: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let text = read_text(path).map_err(|error| refuse(setting, path, &error))?;
+    let text = read_text(path).map_err(|error| {
+        let problem = unreadable(path, &error, "certificates in PEM");
+        TlsError { setting, problem }
+    })?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     let found = found.map_err(|error| refuse(setting, path, &error))?;
     if found.is_empty() {

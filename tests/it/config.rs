@@ -336,14 +336,22 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 64] = [
+const MISTAKES: [(&str, &str); 67] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`; did you mean token?",
+    ),
+    (
+        "[mial]\n",
+        "1: mial: unknown field `mial`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`; did you mean mail?",
+    ),
+    (
+        "[mail]\nhsot = \"a.example\"\n",
+        "2: mail.hsot: unknown field `hsot`, expected one of `transport`, `directory`, `host`, `port`, `encryption`, `username`, `password_file`, `ca_file`, `from`, `templates`, `default_language`, `timeout_seconds`, `notices`; did you mean host?",
     ),
     (
         "[log]\n\n# a comment\ncolour = true\n",
@@ -516,6 +524,10 @@ const MISTAKES: [(&str, &str); 64] = [
         "server.listen = \"unix:a\"\ntls = { certificate_file = \"c\", key_file = \"k\", client_ca_file = \"a\" }\n",
         "2: tls.client_ca_file: wanted an address in server.listen, found a Unix socket, where no TLS is spoken; for the listener of admins alone there is tls.admin_client_ca_file",
     ),
+    (
+        "tls = { certificate_file = \"c\", key_file = \"k\", client_ca_file = \"a\" }\npage = { enabled = true, continue_url = \"https://a.example/#{token}\" }\n",
+        "1: tls.client_ca_file: asks every client for a certificate, and page.enabled is true: browsers of people have none, so nobody could open the page; wanted tls.admin_client_ca_file instead, which asks admins alone, or no page",
+    ),
     // A caller that cannot be one.
     ("[[callers]]\nname = \"web\"\n", "1: callers.0: missing field `scopes`"),
     (
@@ -540,7 +552,7 @@ const MISTAKES: [(&str, &str); 64] = [
     ),
     (
         "[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\nkey = \"rsk_\"\n",
-        "4: callers.0.key: unknown field `key`, expected one of `name`, `scopes`, `tenant`, `key_sha256`, `key_file`, `keys`, `networks`",
+        "4: callers.0.key: unknown field `key`, expected one of `name`, `scopes`, `tenant`, `key_sha256`, `key_file`, `keys`, `networks`; did you mean keys?",
     ),
     (
         "\n[[callers]]\nname = \"web\"\nscopes = [\"issue\"]\n",
@@ -819,9 +831,16 @@ fn a_key_file_that_everybody_may_write_to_is_refused() {
 #[test]
 fn a_key_file_that_cannot_be_read_is_named() {
     let setup = Setup::new();
+    fs::create_dir(setup.0.path().join("folder")).unwrap();
     for (file, reason) in [
-        ("nowhere", "No such file or directory (os error 2)"),
-        ("", "Is a directory (os error 21)"),
+        (
+            "nowhere",
+            "No such file or directory (os error 2); wanted a file with an API key; make it, or name the right path",
+        ),
+        (
+            "folder",
+            "Is a directory (os error 21); wanted a file with an API key; mend it, or name another path",
+        ),
     ] {
         let path = setup.0.path().join(file);
         let error = setup.config(&caller_with_file(&path)).map(drop).unwrap_err();
@@ -836,14 +855,26 @@ fn a_key_file_that_cannot_be_read_is_named() {
 fn a_file_that_cannot_be_read_is_named() {
     let setup = Setup::new();
     fs::write(setup.0.path().join("bytes.toml"), b"\xff\n").unwrap();
+    fs::create_dir(setup.0.path().join("folder")).unwrap();
     for (file, reason) in [
-        ("nowhere.toml", "No such file or directory (os error 2)"),
-        (".", "Is a directory (os error 21)"),
-        ("bytes.toml", "stream did not contain valid UTF-8"),
+        (
+            "nowhere.toml",
+            "No such file or directory (os error 2); wanted a file of settings in TOML, as resetd init makes one; make it, or name the right path (a relative one begins where resetd is started)",
+        ),
+        (
+            "folder",
+            "Is a directory (os error 21); wanted a file of settings in TOML, as resetd init makes one; mend it, or name another path",
+        ),
+        (
+            "bytes.toml",
+            "stream did not contain valid UTF-8; wanted a file of settings in TOML, as resetd init makes one; mend it, or name another path",
+        ),
     ] {
         let output = run(setup.0.path(), &["--config", file, "config", "check"]);
         assert_eq!(output.status.code(), Some(2));
-        assert_eq!(stderr(&output), format!("resetd: {file}: {reason}\n"));
+        let place = setup.0.path().join(file);
+        let wanted = format!("resetd: --config or RESETD_CONFIG: {}: {reason}\n", place.display());
+        assert_eq!(stderr(&output), wanted);
     }
 }
 

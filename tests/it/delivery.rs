@@ -279,3 +279,18 @@ fn trail(folder: &Path) -> Vec<Value> {
     let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
+
+#[test]
+fn the_warning_that_mails_are_sent_to_nobody_names_the_whole_folder() {
+    let config = "[link]\ntemplate = \"https://app.example.com/reset#{token}\"\n";
+    let server = Server::start_with(config, &[]);
+    let warning = "sent to nobody";
+    let line = || server.log().lines().find(|line| line.contains(warning)).map(str::to_owned);
+    let until = Instant::now() + PATIENCE;
+    let line = std::iter::repeat_with(line)
+        .find(|line| line.is_some() || Instant::now() > until)
+        .flatten()
+        .unwrap();
+    let folder = line.split(['"', '=', ' ']).find(|word| word.ends_with("/mail"));
+    assert!(folder.is_some_and(|folder| folder.starts_with('/')), "{line}");
+}

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// A module, and the modules that it may name besides its own inside. The longest match counts.
-const TABLE: [(&str, &[&str]); 22] = [
+const TABLE: [(&str, &[&str]); 23] = [
     ("main", &["cli"]),
     (
         "cli",
@@ -45,6 +45,7 @@ const TABLE: [(&str, &[&str]); 22] = [
             "directory",
             "fetch",
             "mail",
+            "file_path",
         ],
     ),
     ("http", &["audit", "key_admin", "service", "outbox", "tls", "journal", "domain", "random"]),
@@ -54,18 +55,19 @@ const TABLE: [(&str, &[&str]); 22] = [
         &["revocation", "outbox", "directory", "webhook", "journal", "domain", "clock", "random"],
     ),
     ("outbox", &["domain"]),
-    ("tls", &["config", "domain"]),
-    ("directory", &["fetch", "domain"]),
+    ("tls", &["config", "file_path", "domain"]),
+    ("directory", &["fetch", "file_path", "domain"]),
     ("webhook", &["fetch", "domain", "random"]),
     ("fetch", &["domain"]),
-    ("mail", &["domain", "random"]),
+    ("mail", &["file_path", "domain", "random"]),
     ("delivery", &["mail", "webhook", "outbox", "service", "audit", "domain", "random"]),
     ("keystore", &["file_lock", "domain"]),
     ("revocation", &["journal", "domain"]),
     ("audit", &["file_lock", "domain", "clock"]),
     ("journal", &["file_lock"]),
     ("file_lock", &[]),
-    ("config", &["domain"]),
+    ("file_path", &[]),
+    ("config", &["file_path", "domain"]),
     ("domain", &[]),
     ("clock", &[]),
     ("random", &[]),

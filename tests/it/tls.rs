@@ -221,7 +221,7 @@ fn files_that_cannot_be_used_are_named_before_anything_listens() {
         (
             "no file",
             &|folder| fs::remove_file(folder.join("cert.pem")).unwrap(),
-            "tls.certificate_file: cert.pem: No such file or directory (os error 2)",
+            "tls.certificate_file: FOLDER/cert.pem: No such file or directory (os error 2); wanted certificates in PEM; make it, or name the right path (a relative one begins where resetd is started)",
         ),
         (
             "no certificate",
@@ -240,6 +240,7 @@ fn files_that_cannot_be_used_are_named_before_anything_listens() {
         spoil(folder.path());
         let settings = format!("{SETTINGS}client_ca_file = \"clients.pem\"\n");
         fs::write(folder.path().join("c.toml"), settings).unwrap();
+        let wanted = wanted.replace("FOLDER", folder.path().to_str().unwrap());
         for command in [&["serve", "--listen", "127.0.0.1:0"][..], &["config", "check"]] {
             let output = run(folder.path(), &[&["--config", "c.toml"], command].concat());
             assert_eq!(stderr(&output), format!("resetd: {wanted}\n"), "{name}");

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Kind, Part, TemplateError, name_of};
 use crate::domain::language::Language;
+use crate::file_path::{absolute, unreadable};
 
 /// The longest template in bytes. Mail programs cut off what is longer.
 const MAX_BYTES: usize = 100 * 1024;
@@ -29,6 +31,9 @@ const BUILT_IN: [(&str, &str); 12] = [
 /// What a file's name must be.
 const NAME_WANTED: &str =
     "wanted reset or redeemed, a language, and subject.txt, txt or html, as in \"reset.fr.html\"";
+
+/// The setting that names the folder.
+const SETTING: &str = "templates";
 
 type Place = (Kind, Language, Part);
 
@@ -94,17 +99,27 @@ impl Files {
             "is missing, and other parts of the same mail are there; wanted {}",
             Part::ALL.map(|part| name_of(kind, language, part)).join(", ")
         );
-        Err(TemplateError { file, line: None, problem })
+        Err(in_file(file, None, problem))
     }
 
-    pub(super) fn without_default(&self, kind: Kind, default: &Language) -> TemplateError {
-        let file = self.folder.clone().unwrap_or_else(|| "(built in)".into());
+    pub(super) fn without_default(
+        &self,
+        kind: Kind,
+        default: &Language,
+        known: &[Language],
+    ) -> TemplateError {
         let names = Part::ALL.map(|part| name_of(kind, default, part)).join(", ");
-        let problem = format!(
-            "default_language is \"{default}\", and no template \"{}\" is there in it; add {names}, or choose another language",
-            kind.name()
+        let known = known.iter().map(|language| format!("\"{language}\"")).collect::<Vec<_>>();
+        let folder = self.folder.as_deref().map_or_else(
+            || "a folder that mail.templates names".into(),
+            |folder| absolute(folder).display().to_string(),
         );
-        TemplateError { file, line: None, problem }
+        let problem = format!(
+            "wanted a language in which all mails are there, for \"{}\" {}, found \"{default}\"; choose one of those, or add {names} to {folder}",
+            kind.name(),
+            known.join(", ")
+        );
+        TemplateError { setting: "default_language", file: None, line: None, problem }
     }
 
     /// What the engine found wrong.
@@ -122,20 +137,22 @@ impl Files {
     ) -> TemplateError {
         let file = place(name).and_then(|place| self.files.get(&place));
         let file = file.map_or_else(|| PathBuf::from(name), |file| file.path.clone());
-        TemplateError { file, line, problem: problem.into() }
+        in_file(file, line, problem.into())
     }
 }
 
 /// What is no template by its ending, as a picture or a note, is let be; what nearly has the name of one is a
 /// mistake, and its mail would be the built-in one.
 fn lay_over(files: &mut BTreeMap<Place, File>, folder: &Path) -> Result<(), TemplateError> {
-    let failed = |file: &Path, problem: String| {
-        let file = file.to_owned();
-        TemplateError { file, line: None, problem }
+    let failed = |file: &Path, problem: String| in_file(file.to_owned(), None, problem);
+    let unread = |path: &Path, error: &io::Error, wanted: &str| {
+        let problem = unreadable(path, error, wanted);
+        TemplateError { setting: SETTING, file: None, line: None, problem }
     };
-    let entries = fs::read_dir(folder).map_err(|error| failed(folder, error.to_string()))?;
+    let unread_folder = |error: &io::Error| unread(folder, error, "a folder of templates");
+    let entries = fs::read_dir(folder).map_err(|error| unread_folder(&error))?;
     for entry in entries {
-        let path = entry.map_err(|error| failed(folder, error.to_string()))?.path();
+        let path = entry.map_err(|error| unread_folder(&error))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let has_ending = Part::ALL.iter().any(|part| name.ends_with(part.ending()));
         if name.starts_with('.') || !has_ending {
@@ -144,7 +161,8 @@ fn lay_over(files: &mut BTreeMap<Place, File>, folder: &Path) -> Result<(), Temp
         let Some(place) = place(&name) else {
             return Err(failed(&path, format!("is no template; {NAME_WANTED}")));
         };
-        let text = fs::read_to_string(&path).map_err(|error| failed(&path, error.to_string()))?;
+        let text = fs::read_to_string(&path)
+            .map_err(|error| unread(&path, &error, "a template in UTF-8"))?;
         if text.len() > MAX_BYTES {
             let problem = format!("has {} bytes, wanted at most {MAX_BYTES}", text.len());
             return Err(failed(&path, problem));
@@ -152,6 +170,10 @@ fn lay_over(files: &mut BTreeMap<Place, File>, folder: &Path) -> Result<(), Temp
         files.insert(place, File { path, text });
     }
     Ok(())
+}
+
+fn in_file(file: PathBuf, line: Option<usize>, problem: String) -> TemplateError {
+    TemplateError { setting: SETTING, file: Some(file), line, problem }
 }
 
 fn place(name: &str) -> Option<Place> {

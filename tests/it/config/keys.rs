@@ -144,7 +144,7 @@ fn a_file_of_passphrases_that_cannot_be_read_is_named() {
     let error = setup.config(&text).map(drop).unwrap_err();
     assert_eq!(
         setup.plain(&error.to_string()),
-        "settings.toml:2: keys.passphrase_file: nowhere: No such file or directory (os error 2)"
+        "settings.toml:2: keys.passphrase_file: nowhere: No such file or directory (os error 2); wanted a file with a passphrase; make it, or name the right path"
     );
 }
 

@@ -74,7 +74,11 @@ fn settings_under_which_a_link_or_a_password_could_be_read_are_refused_with_the_
     for (text, wanted) in [
         (
             "[mail]\ntransport = \"smtp\"\nhost = \"a.example\"\n".to_owned(),
-            "default: mail.from: wanted the sender of all mails, as mail.transport is \"smtp\", found nothing; set it to an address for which your mail server sends, such as \"Example <reset@example.com>\"",
+            "settings.toml:2: mail.transport: is \"smtp\", which needs mail.from, the sender of all mails, found nothing there; set it to an address for which your mail server sends, such as \"Example <reset@example.com>\"",
+        ),
+        (
+            "[mail]\nfrom = \"a@a.example\"\ntransport = \"smtp\"\n".to_owned(),
+            "settings.toml:3: mail.transport: is \"smtp\", which needs mail.host, found nothing there; set it to the name of your mail server, such as \"smtp.example.com\"",
         ),
         (
             SMTP.to_owned() + "encryption = \"none\"\n",

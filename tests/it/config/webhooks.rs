@@ -318,3 +318,18 @@ fn a_secret_of_a_webhook_in_the_wrong_place_is_not_shown() {
         assert!(!told.contains("s3cret") && !told.contains(&secret[6..20]), "{told}");
     }
 }
+
+#[test]
+fn a_file_of_secrets_that_is_not_there_is_named_with_its_whole_path_and_the_mend() {
+    let text = "[[webhooks]]\nname = \"app\"\nurl = \"https://app.example.com\"\nevents = [\"redeemed\"]\nsecret_files = [\"nowhere\"]\n";
+    let setup = Setup::new();
+    let error = setup.config(text).map(drop).unwrap_err();
+    let place = std::path::absolute("nowhere").unwrap();
+    assert_eq!(
+        setup.plain(&error.to_string()),
+        format!(
+            "settings.toml:5: webhooks.0.secret_files: {}: No such file or directory (os error 2); wanted a file with a secret; make it, or name the right path (a relative one begins where resetd is started)",
+            place.display()
+        )
+    );
+}

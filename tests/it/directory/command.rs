@@ -123,7 +123,11 @@ fn a_file_of_users_that_cannot_be_used_is_told_by_check_and_keeps_a_server_from_
     let acme = "[tenants.acme]\naudience = \"acme\"\n[tenants.acme.directory]\nkind = \"file\"\nfile = \"nowhere.csv\"\n";
     write(folder, "settings.toml", acme);
     let output = run(folder, &["--config", "settings.toml", "config", "check"]);
-    assert!(stderr(&output).contains("tenants.acme.directory.file: nowhere.csv: No such file"));
+    let told = stderr(&output);
+    let place = folder.join("nowhere.csv");
+    let wanted =
+        format!("tenants.acme.directory.file: {}: No such file or directory", place.display());
+    assert!(told.contains(&wanted) && told.contains("make it, or name the right path"), "{told}");
 }
 
 #[test]

@@ -100,8 +100,35 @@ fn a_mistake_in_a_template_is_told_by_check_by_serve_and_by_preview() {
     fs::write(folder.path().join("c.toml"), "mail.templates = \"mine\"\n").unwrap();
     for command in [&["config", "check"][..], &["serve"], &["mail", "preview"]] {
         let told = tell(resetd(folder.path()).args(["--config", "c.toml"]).args(command), 2);
-        let wanted = "resetd: mine/reset.en.txt:2: there is no value \"nme\" in this mail";
+        let wanted =
+            "resetd: mail.templates: mine/reset.en.txt:2: there is no value \"nme\" in this mail";
         assert!(told.err.contains(wanted), "{}", told.err);
+    }
+}
+
+#[test]
+fn settings_of_templates_that_lead_nowhere_are_named_with_the_tenant_and_the_mend() {
+    let folder = tempfile::tempdir().unwrap();
+    let there = folder.path().join("nothere").display().to_string();
+    let no_folder = format!(
+        "{there}: No such file or directory (os error 2); wanted a folder of templates; make it, or name the right path (a relative one begins where resetd is started)"
+    );
+    for (config, wanted) in [
+        ("mail.templates = \"nothere\"\n", format!("mail.templates: {no_folder}")),
+        (
+            "[tenants.acme]\naudience = \"acme\"\nmail.templates = \"nothere\"\n",
+            format!("tenants.acme.mail.templates: {no_folder}"),
+        ),
+        (
+            "mail.default_language = \"fr\"\n",
+            "mail.default_language: wanted a language in which all mails are there, for \"reset\" \"de\", \"en\", found \"fr\"; choose one of those, or add reset.fr.subject.txt, reset.fr.txt, reset.fr.html to a folder that mail.templates names".into(),
+        ),
+    ] {
+        fs::write(folder.path().join("c.toml"), config).unwrap();
+        for command in [&["config", "check"][..], &["serve"]] {
+            let told = tell(resetd(folder.path()).args(["--config", "c.toml"]).args(command), 2);
+            assert_eq!(told.err, format!("resetd: {wanted}\n"));
+        }
     }
 }
 
