@@ -36,6 +36,7 @@ mod rotate;
 mod rotation;
 mod secrets;
 mod sockets;
+mod systemd;
 mod tenants;
 mod tls;
 mod vectors;
