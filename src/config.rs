@@ -16,6 +16,7 @@ mod tls;
 mod webhooks;
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read as _};
 use std::num::NonZeroU32;
@@ -200,8 +201,8 @@ pub struct Audit {
     pub keep_files: usize,
 }
 
-/// Why a configuration is refused.
-#[derive(Debug, thiserror::Error)]
+/// Why a configuration is refused. `Debug` is what is told: it leaves out API keys that stand in a wrong place.
+#[derive(thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
     #[error(
@@ -243,6 +244,12 @@ pub enum ConfigError {
         /// What was wanted and what was found.
         problem: String,
     },
+}
+
+impl fmt::Debug for ConfigError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ConfigError({self})")
+    }
 }
 
 fn suggestion(nearest: Option<&str>) -> String {

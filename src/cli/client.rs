@@ -55,7 +55,8 @@ pub(super) struct IssueArgs {
 #[derive(Debug, clap::Args)]
 pub(super) struct RedeemArgs {
     /// The token, or - to read it from standard input
-    token: String,
+    #[arg(value_parser = token::argument)]
+    token: Secret,
     /// Spend it only if it is for this credential
     #[arg(long, value_name = "ID")]
     credential_id: Option<String>,
@@ -70,8 +71,8 @@ pub(super) struct RedeemArgs {
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct RevokeArgs {
     /// The token, or - to read it from standard input
-    #[arg(group = "what")]
-    token: Option<String>,
+    #[arg(group = "what", value_parser = token::argument)]
+    token: Option<Secret>,
     /// The identifier (jti) of one token
     #[arg(long, value_name = "JTI", group = "what", allow_hyphen_values = true)]
     token_id: Option<String>,
@@ -125,7 +126,7 @@ pub(super) fn issue(args: &IssueArgs, output: Output) -> Result<Outcome> {
 }
 
 pub(super) fn redeem(args: &RedeemArgs, output: Output) -> Result<Outcome> {
-    let token = token::read(&args.token)?;
+    let token = token::read(args.token.expose())?;
     if let Some(answer) = broken(&token) {
         return answer.show(output, |_| String::new());
     }
@@ -145,7 +146,7 @@ pub(super) fn redeem(args: &RedeemArgs, output: Output) -> Result<Outcome> {
 }
 
 pub(super) fn revoke(args: &RevokeArgs, output: Output) -> Result<Outcome> {
-    let token = args.token.as_deref().map(token::read).transpose()?;
+    let token = args.token.as_ref().map(Secret::expose).map(token::read).transpose()?;
     if let Some(answer) = token.as_deref().and_then(broken) {
         return answer.show(output, |_| String::new());
     }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::output::{Output, facts, remark};
 use super::{Outcome, token};
+use crate::domain::secret::Secret;
 
 /// Said wherever an unchecked claim is shown.
 const WARNING: &str = "NOT VERIFIED: anybody can write this. To check it: resetd verify TOKEN";
@@ -14,11 +15,12 @@ const WARNING: &str = "NOT VERIFIED: anybody can write this. To check it: resetd
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The token, or - to read it from standard input
-    token: String,
+    #[arg(value_parser = token::argument)]
+    token: Secret,
 }
 
 pub(super) fn run(args: &Args, output: Output) -> Result<Outcome> {
-    let token = token::read(&args.token)?;
+    let token = token::read(args.token.expose())?;
     let mut parts = token.split('.').map(decode);
     let (Some(Some(header)), Some(Some(claims))) = (parts.next(), parts.next()) else {
         let wanted = "this is no JWT: wanted base64url parts between dots, the first two JSON";

@@ -1,9 +1,18 @@
 //! A token as it comes from a command line or a pipe.
 
+use std::convert::Infallible;
 use std::io::{self, Read as _};
 
 use anyhow::{Context as _, Result, bail};
 use resetd_verify::MAX_TOKEN_LENGTH;
+
+use crate::domain::secret::Secret;
+
+/// Keeps what was typed out of whatever prints arguments.
+#[expect(clippy::unnecessary_wraps, reason = "clap asks for a parser that can fail")]
+pub(super) fn argument(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
 
 /// Takes the argument, or standard input for `-`. A token in an argument can be seen by other users
 /// of the machine, so the pipe is the better way.

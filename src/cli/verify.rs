@@ -12,13 +12,15 @@ use super::{Outcome, Settings, named_tenant, token};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, Tenant, read_text};
 use crate::domain::policy::TenantName;
+use crate::domain::secret::Secret;
 use crate::domain::time::{from_rfc3339, to_rfc3339};
 use crate::serve::key_folder;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The token, or - to read it from standard input
-    token: String,
+    #[arg(value_parser = token::argument)]
+    token: Secret,
     /// Public keys: a file or a URL. Without it, the folder of keys is used
     #[arg(long, value_name = "FILE|URL")]
     jwks: Option<String>,
@@ -61,7 +63,7 @@ pub(super) fn run(settings: &Settings, args: &Args, output: Output) -> Result<Ou
     )
     .with_leeway(args.leeway.unwrap_or(policy.leeway))
     .with_max_lifetime(policy.lifetime.max);
-    let token = token::read(&args.token)?;
+    let token = token::read(args.token.expose())?;
     match verifier.verify(&token, &keys, now) {
         Ok(proof) => accepted(&proof, output),
         Err(error) => refused(&token, &error, output),

@@ -78,8 +78,9 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The layers laid so far.
-#[derive(Clone, Debug)]
+/// The layers laid so far. `Debug` shows where values came from, not the values: a secret may stand where none
+/// belongs.
+#[derive(Clone)]
 pub struct Layers {
     values: Table,
     /// By dotted key, as in `token.issuer` or `callers.0.name`; also for sections.
@@ -87,6 +88,12 @@ pub struct Layers {
     webhook_secrets: BTreeMap<String, Secret>,
     /// What [`SECRET_VARIABLES`] hold.
     secrets: BTreeMap<&'static str, Secret>,
+}
+
+impl fmt::Debug for Layers {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Layers").field("origins", &self.origins).finish_non_exhaustive()
+    }
 }
 
 impl Layers {

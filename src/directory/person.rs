@@ -54,7 +54,7 @@ impl fmt::Debug for Person {
 }
 
 /// A person as told, nothing checked yet.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Told<'t> {
     pub(super) username: &'t str,
     pub(super) is_disabled: bool,

@@ -67,8 +67,8 @@ impl BindingKey {
     }
 }
 
-/// The token that a version is bound to.
-#[derive(Clone, Copy, Debug)]
+/// The token that a version is bound to. `Debug` shows its identifier only.
+#[derive(Clone, Copy)]
 pub struct Bound<'t> {
     /// Its identifier.
     pub jti: TokenId,
@@ -76,6 +76,12 @@ pub struct Bound<'t> {
     pub username: &'t str,
     /// Its `credential_id`.
     pub credential_id: Option<&'t str>,
+}
+
+impl fmt::Debug for Bound<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Bound").field("jti", &self.jti).finish_non_exhaustive()
+    }
 }
 
 /// Whether two tags are the same, in constant time.

@@ -123,7 +123,7 @@ fn sources() -> Vec<PathBuf> {
     sources
 }
 
-fn files_in(folder: &str) -> Vec<PathBuf> {
+pub(crate) fn files_in(folder: &str) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![PathBuf::from(folder)];
     while let Some(folder) = folders.pop() {

@@ -12,6 +12,7 @@ mod cli;
 mod config;
 mod connection;
 mod debian;
+mod debug;
 mod deliver;
 mod delivery;
 mod directory;

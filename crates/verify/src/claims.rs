@@ -124,8 +124,9 @@ impl Serialize for StatusReference {
     }
 }
 
-/// What a verified token says. Serialized, it is the claims set with absent members left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What a verified token says. Serialized, it is the claims set with absent members left out. `Debug` does not
+/// name the user.
+#[derive(Clone, PartialEq, Eq, Serialize)]
 pub struct Claims {
     /// The issuer.
     pub iss: String,
@@ -156,6 +157,19 @@ pub struct Claims {
     /// Its place in a status list, where the issuer keeps one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusReference>,
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Claims")
+            .field("iss", &self.iss)
+            .field("aud", &self.aud)
+            .field("jti", &self.jti)
+            .field("iat", &self.iat)
+            .field("exp", &self.exp)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Claims {

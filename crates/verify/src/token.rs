@@ -1,5 +1,7 @@
 //! A token cut into its parts and its header read. Nothing here is believed yet.
 
+use std::fmt;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
@@ -26,7 +28,7 @@ const REFUSED_PARAMETERS: [&str; 16] = [
 
 /// A token that has the right form and names a key. Its claims cannot be reached: only
 /// [`Verifier::verify`](crate::Verifier::verify) opens them.
-#[derive(Debug)]
+/// `Debug` shows neither them nor the signature: the token may be live.
 pub struct UnverifiedToken<'a> {
     pub(crate) signing_input: &'a str,
     pub(crate) kid: KeyId,
@@ -34,6 +36,13 @@ pub struct UnverifiedToken<'a> {
     pub(crate) alg: Option<String>,
     pub(crate) payload: Vec<u8>,
     pub(crate) signature: Vec<u8>,
+}
+
+impl fmt::Debug for UnverifiedToken<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = formatter.debug_struct("UnverifiedToken");
+        shown.field("kid", &self.kid).field("alg", &self.alg).finish_non_exhaustive()
+    }
 }
 
 impl<'a> UnverifiedToken<'a> {
