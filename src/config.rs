@@ -4,6 +4,7 @@
 mod bearers;
 mod callers;
 mod check;
+mod dialects;
 mod directory;
 mod keys;
 mod layers;
@@ -29,6 +30,7 @@ use tracing::level_filters::LevelFilter;
 use zeroize::Zeroizing;
 
 use crate::domain::caller::{Callers, Scope, without_api_keys};
+use crate::domain::dialect::Dialects;
 use crate::domain::policy::TenantName;
 use crate::file_path::unreadable;
 
@@ -82,6 +84,8 @@ pub struct Config {
     pub bearers: Vec<Bearer>,
     /// Who is told of events.
     pub webhooks: Vec<Webhook>,
+    /// The APIs of others that are spoken.
+    pub dialects: Dialects,
 }
 
 /// The listener and its limits.
@@ -276,6 +280,7 @@ impl Config {
         let callers = check.callers(&raw, &tenants)?;
         let bearers = check.bearers(&raw, &tenants)?;
         let webhooks = check.webhooks(&raw, &tenants)?;
+        let dialects = check.dialects(&raw, &tenants)?;
         Ok(Self {
             server,
             tls,
@@ -290,6 +295,7 @@ impl Config {
             callers,
             bearers,
             webhooks,
+            dialects,
         })
     }
 

@@ -4,6 +4,7 @@
 pub mod bearer;
 pub mod binding;
 pub mod caller;
+pub mod dialect;
 pub mod directory;
 pub mod email;
 pub mod identifier;

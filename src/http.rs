@@ -6,6 +6,7 @@ mod audited;
 mod body;
 mod caller;
 mod deliveries;
+mod dialect;
 mod document;
 mod head;
 mod holder;
@@ -36,6 +37,7 @@ use axum::{Extension, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::domain::caller::Scope;
+use crate::domain::dialect::Dialects;
 use crate::key_admin::RunningKeys;
 use body::BodyLimits;
 use caller::require;
@@ -58,6 +60,15 @@ pub struct Limits {
     pub body_timeout: Duration,
 }
 
+/// What is there if the configuration says so.
+#[derive(Clone, Debug, Default)]
+pub struct Optional {
+    /// The pages for people.
+    pub pages: Pages,
+    /// The APIs of others.
+    pub dialects: Dialects,
+}
+
 /// Who is let in where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
@@ -74,13 +85,13 @@ pub fn router(
     keys: &RunningKeys,
     limits: Limits,
     gate: &Gate,
-    pages: &Pages,
+    optional: &Optional,
     door: Door,
 ) -> Router {
     let routes = match door {
-        Door::Apps => app_routes(keys, gate, pages),
+        Door::Apps => app_routes(keys, gate, optional),
         Door::Admins => admin_routes(keys, gate),
-        Door::Everybody => app_routes(keys, gate, pages).merge(admin_routes(keys, gate)),
+        Door::Everybody => app_routes(keys, gate, optional).merge(admin_routes(keys, gate)),
     };
     routes
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
@@ -93,7 +104,7 @@ pub fn router(
 }
 
 /// Every route of apps, edges and people, with the scope it asks for.
-fn app_routes(keys: &RunningKeys, gate: &Gate, pages: &Pages) -> Router {
+fn app_routes(keys: &RunningKeys, gate: &Gate, optional: &Optional) -> Router {
     let service = keys.service();
     let needs = |scope: Scope| from_fn_with_state((service.clone(), gate.clone(), scope), require);
     let holders = from_fn_with_state((service.clone(), gate.clone()), holder::disown);
@@ -120,8 +131,13 @@ fn app_routes(keys: &RunningKeys, gate: &Gate, pages: &Pages) -> Router {
         .route("/tenants/{tenant}/.well-known/reset-token-issuer", get(well_known::issuer))
         .route("/health/live", get(well_known::live));
     let ready = Router::new().route("/health/ready", get(well_known::ready));
-    let people = page::routes(pages, gate);
-    api.merge(open).merge(people).with_state(service.clone()).merge(ready.with_state(keys.clone()))
+    let people = page::routes(&optional.pages, gate);
+    let others = dialect::routes(&optional.dialects, gate);
+    api.merge(open)
+        .merge(people)
+        .merge(others)
+        .with_state(service.clone())
+        .merge(ready.with_state(keys.clone()))
 }
 
 /// Every route of admins, with the scope it asks for.

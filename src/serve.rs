@@ -36,7 +36,7 @@ use crate::directory::OpenError;
 use crate::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
 use crate::domain::policy::TenantName;
 use crate::domain::secret::Secret;
-use crate::http::{Gate, Limits, Page, PageError, Pages, ReloadConfig, router};
+use crate::http::{Gate, Limits, Optional, Page, PageError, Pages, ReloadConfig, router};
 use crate::journal::StateError;
 use crate::key_admin::RunningKeys;
 use crate::keystore::{KeystoreError, PassphraseError};
@@ -293,9 +293,9 @@ fn doors(
         max_body_bytes: config.server.max_body_bytes,
         body_timeout: config.server.body_timeout,
     };
-    let pages = pages(config)?;
+    let optional = Optional { pages: pages(config)?, dialects: config.dialects.clone() };
     let doors = bound.doors().into_iter().map(|(listener, door)| {
-        let app = router(keys, limits, gate, &pages, door);
+        let app = router(keys, limits, gate, &optional, door);
         let app = app.layer(Extension(reload_config.clone()));
         let behind = behind(&listener, door, app, tls, &config.server, gate);
         (listener, behind)

@@ -21,6 +21,10 @@ pub(super) struct RawConfig {
     pub(super) link: RawLink,
     pub(super) mail: RawMail,
     pub(super) directory: RawDirectory,
+    pub(super) rebilly: RawDialect,
+    pub(super) fabric: RawDialect,
+    pub(super) loginradius: RawDialect,
+    pub(super) servicestack: RawDialect,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
     #[serde(default)]
@@ -177,6 +181,13 @@ pub(super) struct RawMail {
     pub(super) default_language: String,
     pub(super) timeout_seconds: u64,
     pub(super) notices: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawDialect {
+    pub(super) enabled: bool,
+    pub(super) tenant: String,
 }
 
 #[derive(Debug, Deserialize)]

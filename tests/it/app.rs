@@ -14,10 +14,11 @@ use http_body_util::BodyExt as _;
 use resetd::audit::{Audit, Sink};
 use resetd::clock::{Clock as _, ManualClock};
 use resetd::domain::caller::{Caller, Callers, KeyHash, Scope, api_key};
+use resetd::domain::dialect::Dialects;
 use resetd::domain::policy::{Lifetime, Policy, TenantName};
 use resetd::domain::rotation::KeyRules;
 use resetd::domain::secret::Secret;
-use resetd::http::{Door, Gate, Limits, Pages, Rates, TenantRates, router};
+use resetd::http::{Door, Gate, Limits, Optional, Pages, Rates, TenantRates, router};
 use resetd::journal::StateFolder;
 use resetd::key_admin::{KeyFolder, RunningKeys};
 use resetd::keystore::Keystore;
@@ -62,6 +63,7 @@ pub(crate) struct Options {
     pub(crate) endpoints: Vec<Endpoint>,
     /// Where a journal is kept; nothing is written down without.
     pub(crate) state: Option<PathBuf>,
+    pub(crate) dialects: Dialects,
 }
 
 impl Default for Options {
@@ -99,6 +101,7 @@ impl Default for Options {
             pages: Pages::default(),
             endpoints: Vec::new(),
             state: None,
+            dialects: Dialects::default(),
         }
     }
 }
@@ -215,7 +218,8 @@ impl TestApp {
         let limits =
             Limits { max_body_bytes: options.max_body_bytes, body_timeout: options.body_timeout };
         let gate = Gate::new(options.rates);
-        let router = router(&running, limits, &gate, &options.pages, Door::Everybody);
+        let optional = Optional { pages: options.pages, dialects: options.dialects };
+        let router = router(&running, limits, &gate, &optional, Door::Everybody);
         Self { service, running, clock, keystore, api_key: all, router, keys, tenant, folder }
     }
 

@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 82] = [
+const SETTINGS: [(&str, &str); 90] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -48,6 +48,8 @@ const SETTINGS: [(&str, &str); 82] = [
     ("directory.url", r#""""#),
     ("directory.user_id_attribute", r#""entryUUID""#),
     ("directory.username_attribute", r#""uid""#),
+    ("fabric.enabled", "false"),
+    ("fabric.tenant", r#""default""#),
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
     ("keys.jwks_max_age_seconds", "300"),
@@ -63,6 +65,8 @@ const SETTINGS: [(&str, &str); 82] = [
     ("link.template", r#""""#),
     ("log.format", r#""auto""#),
     ("log.level", r#""info""#),
+    ("loginradius.enabled", "false"),
+    ("loginradius.tenant", r#""default""#),
     ("mail.ca_file", r#""""#),
     ("mail.default_language", r#""en""#),
     ("mail.directory", r#""mail""#),
@@ -80,6 +84,8 @@ const SETTINGS: [(&str, &str); 82] = [
     ("page.continue_url", r#""""#),
     ("page.enabled", "false"),
     ("page.name", r#""""#),
+    ("rebilly.enabled", "false"),
+    ("rebilly.tenant", r#""default""#),
     ("server.admin_listen", r#""""#),
     ("server.allow_plain_http", "false"),
     ("server.answer_timeout_seconds", "10"),
@@ -92,6 +98,8 @@ const SETTINGS: [(&str, &str); 82] = [
     ("server.max_connections_per_address", "0"),
     ("server.shutdown_seconds", "10"),
     ("server.socket_mode", r#""0660""#),
+    ("servicestack.enabled", "false"),
+    ("servicestack.tenant", r#""default""#),
     ("state.capacity", "1000000"),
     ("state.directory", r#""state""#),
     ("state.durability", r#""journal""#),
@@ -343,11 +351,11 @@ const MISTAKES: [(&str, &str); 67] = [
     // No such setting.
     (
         "[tokens]\n",
-        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`; did you mean token?",
+        "1: tokens: unknown field `tokens`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `rebilly`, `fabric`, `loginradius`, `servicestack`, `tenants`, `callers`, `bearers`, `webhooks`; did you mean token?",
     ),
     (
         "[mial]\n",
-        "1: mial: unknown field `mial`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `tenants`, `callers`, `bearers`, `webhooks`; did you mean mail?",
+        "1: mial: unknown field `mial`, expected one of `server`, `tls`, `limits`, `log`, `token`, `keys`, `page`, `state`, `outbox`, `audit`, `link`, `mail`, `directory`, `rebilly`, `fabric`, `loginradius`, `servicestack`, `tenants`, `callers`, `bearers`, `webhooks`; did you mean mail?",
     ),
     (
         "[mail]\nhsot = \"a.example\"\n",
@@ -444,6 +452,10 @@ const MISTAKES: [(&str, &str); 67] = [
     (
         "[state]\ndurability = \"hope\"\n",
         "2: state.durability: wanted \"journal\" or \"guard\", found \"hope\"",
+    ),
+    (
+        "[fabric]\ntenant = \"acme\"\n",
+        "2: fabric.tenant: no tenant \"acme\" is configured, there is \"default\"",
     ),
     ("[outbox]\ncapacity = 0\n", "2: outbox.capacity: wanted 1 to 1000000, found 0"),
     (

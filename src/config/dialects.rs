@@ -1,0 +1,40 @@
+//! The dialects: which are on, and for which tenant.
+
+use super::ConfigError;
+use super::check::Check;
+use super::raw::{RawConfig, RawDialect};
+use super::tenants::{Tenant, find_tenant};
+use crate::domain::dialect::{Dialects, Fabric, LoginRadius, Rebilly, ServiceStack};
+use crate::domain::policy::TenantName;
+
+impl Check<'_> {
+    pub(super) fn dialects(
+        &self,
+        raw: &RawConfig,
+        tenants: &[Tenant],
+    ) -> Result<Dialects, ConfigError> {
+        let tenant =
+            |section: &str, dialect: &RawDialect| self.tenant_of_dialect(section, dialect, tenants);
+        Ok(Dialects {
+            rebilly: tenant("rebilly", &raw.rebilly)?.map(|tenant| Rebilly { tenant }),
+            fabric: tenant("fabric", &raw.fabric)?.map(|tenant| Fabric { tenant }),
+            loginradius: tenant("loginradius", &raw.loginradius)?
+                .map(|tenant| LoginRadius { tenant }),
+            servicestack: tenant("servicestack", &raw.servicestack)?
+                .map(|tenant| ServiceStack { tenant }),
+        })
+    }
+
+    /// The tenant of a dialect that is on. What is written of one that is off must be right, too.
+    fn tenant_of_dialect(
+        &self,
+        section: &str,
+        dialect: &RawDialect,
+        tenants: &[Tenant],
+    ) -> Result<Option<TenantName>, ConfigError> {
+        match find_tenant(tenants, &dialect.tenant) {
+            Ok(tenant) => Ok(dialect.enabled.then(|| tenant.policy.tenant.clone())),
+            Err(problem) => self.refuse(&format!("{section}.tenant"), problem),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The dialects: APIs of others that their clients speak to this service. Which are on, and what each needs to
+//! know.
+
+use super::policy::TenantName;
+
+/// The dialects that are on.
+#[derive(Clone, Debug, Default)]
+pub struct Dialects {
+    /// Rebilly's password tokens.
+    pub rebilly: Option<Rebilly>,
+    /// fabric's identity service.
+    pub fabric: Option<Fabric>,
+    /// `LoginRadius`' identity API.
+    pub loginradius: Option<LoginRadius>,
+    /// A `ServiceStack` service's password resets.
+    pub servicestack: Option<ServiceStack>,
+}
+
+/// Rebilly's password tokens.
+#[derive(Clone, Debug)]
+pub struct Rebilly {
+    /// The tenant that its callers must be of.
+    pub tenant: TenantName,
+}
+
+/// fabric's identity service.
+#[derive(Clone, Debug)]
+pub struct Fabric {
+    /// The tenant of requests that name no account of another.
+    pub tenant: TenantName,
+}
+
+/// `LoginRadius`' identity API.
+#[derive(Clone, Debug)]
+pub struct LoginRadius {
+    /// The tenant that its callers must be of.
+    pub tenant: TenantName,
+}
+
+/// A `ServiceStack` service's password resets.
+#[derive(Clone, Debug)]
+pub struct ServiceStack {
+    /// The tenant of requests that name no appliance of another.
+    pub tenant: TenantName,
+}

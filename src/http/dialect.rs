@@ -1,0 +1,37 @@
+//! The dialects: APIs of others, translated. Each file has one vendor's routes, what comes in, what goes out and
+//! how refusals look there. A dialect calls the same operations of the service as the native API, for a caller
+//! with the same scopes, so it can do nothing that the native API would refuse.
+
+mod fabric;
+mod loginradius;
+mod rebilly;
+mod servicestack;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+
+use super::limit::{self, Gate};
+use crate::domain::dialect::Dialects;
+use crate::service::ResetService;
+
+/// The routes of every dialect that is on.
+pub(super) fn routes(dialects: &Dialects, gate: &Gate) -> Router<ResetService> {
+    let Dialects { rebilly, fabric, loginradius, servicestack } = dialects;
+    let mut routes = Router::new();
+    if let Some(rebilly) = rebilly {
+        routes = routes.merge(rebilly::routes(rebilly, gate));
+    }
+    if let Some(fabric) = fabric {
+        routes = routes.merge(fabric::routes(fabric, gate));
+    }
+    if let Some(loginradius) = loginradius {
+        routes = routes.merge(loginradius::routes(loginradius, gate));
+    }
+    if let Some(servicestack) = servicestack {
+        routes = routes.merge(servicestack::routes(servicestack, gate));
+    }
+    if routes.has_routes() {
+        routes = routes.route_layer(from_fn_with_state(gate.clone(), limit::per_source));
+    }
+    routes
+}
