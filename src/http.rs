@@ -93,12 +93,13 @@ pub fn router(
         Door::Admins => admin_routes(keys, gate),
         Door::Everybody => app_routes(keys, gate, optional).merge(admin_routes(keys, gate)),
     };
-    routes
+    let routes = routes
         .fallback(|| async { Problem::new(ProblemKind::NotFound) })
         .method_not_allowed_fallback(|| async { Problem::new(ProblemKind::MethodNotAllowed) })
         .layer(Extension(BodyLimits::from(limits)))
         .layer(from_fn(head::judge))
-        .layer(CatchPanicLayer::custom(observe::panicked))
+        .layer(CatchPanicLayer::custom(observe::panicked));
+    dialect::translated(routes, &optional.dialects, keys.service())
         .layer(from_fn_with_state(Observer::new(keys.audit().clone()), observe::observe))
         .layer(from_fn_with_state(gate.clone(), source::resolve))
 }
@@ -108,14 +109,14 @@ fn app_routes(keys: &RunningKeys, gate: &Gate, optional: &Optional) -> Router {
     let service = keys.service();
     let needs = |scope: Scope| from_fn_with_state((service.clone(), gate.clone(), scope), require);
     let holders = from_fn_with_state((service.clone(), gate.clone()), holder::disown);
-    let api = Router::new()
-        .route("/password-tokens", post(api::issue).layer(needs(Scope::Issue)))
-        .route(
+    let tokens =
+        Router::new().route("/password-tokens", post(api::issue).layer(needs(Scope::Issue))).route(
             "/password-tokens/{token}",
             get(api::check)
                 .layer(needs(Scope::Check))
                 .merge(delete(api::delete).layer(needs(Scope::Revoke))),
-        )
+        );
+    let api = dialect::before(tokens, &optional.dialects, service, gate)
         .route("/deliveries", post(deliveries::deliver).layer(needs(Scope::Deliver)))
         .route("/redemptions", post(redemptions::redeem).layer(needs(Scope::Redeem)))
         .route("/redemptions/{id}/commit", post(redemptions::commit).layer(needs(Scope::Redeem)))

@@ -2,7 +2,7 @@
 
 use super::ConfigError;
 use super::check::Check;
-use super::raw::{RawConfig, RawDialect};
+use super::raw::{RawConfig, RawDialect, RawRebilly};
 use super::tenants::{Tenant, find_tenant};
 use crate::domain::dialect::{Dialects, Fabric, LoginRadius, Rebilly, ServiceStack};
 use crate::domain::policy::TenantName;
@@ -15,8 +15,10 @@ impl Check<'_> {
     ) -> Result<Dialects, ConfigError> {
         let tenant =
             |section: &str, dialect: &RawDialect| self.tenant_of_dialect(section, dialect, tenants);
+        let RawRebilly { enabled, tenant: of, all_callers } = &raw.rebilly;
+        let rebilly = self.tenant_if_enabled("rebilly", *enabled, of, tenants)?;
         Ok(Dialects {
-            rebilly: tenant("rebilly", &raw.rebilly)?.map(|tenant| Rebilly { tenant }),
+            rebilly: rebilly.map(|tenant| Rebilly { tenant, takes_all_callers: *all_callers }),
             fabric: tenant("fabric", &raw.fabric)?.map(|tenant| Fabric { tenant }),
             loginradius: tenant("loginradius", &raw.loginradius)?
                 .map(|tenant| LoginRadius { tenant }),
@@ -25,15 +27,25 @@ impl Check<'_> {
         })
     }
 
-    /// The tenant of a dialect that is on. What is written of one that is off must be right, too.
     fn tenant_of_dialect(
         &self,
         section: &str,
         dialect: &RawDialect,
         tenants: &[Tenant],
     ) -> Result<Option<TenantName>, ConfigError> {
-        match find_tenant(tenants, &dialect.tenant) {
-            Ok(tenant) => Ok(dialect.enabled.then(|| tenant.policy.tenant.clone())),
+        self.tenant_if_enabled(section, dialect.enabled, &dialect.tenant, tenants)
+    }
+
+    /// The tenant of a dialect that is on. What is written of one that is off must be right, too.
+    fn tenant_if_enabled(
+        &self,
+        section: &str,
+        is_enabled: bool,
+        name: &str,
+        tenants: &[Tenant],
+    ) -> Result<Option<TenantName>, ConfigError> {
+        match find_tenant(tenants, name) {
+            Ok(tenant) => Ok(is_enabled.then(|| tenant.policy.tenant.clone())),
             Err(problem) => self.refuse(&format!("{section}.tenant"), problem),
         }
     }

@@ -21,7 +21,7 @@ pub(super) struct RawConfig {
     pub(super) link: RawLink,
     pub(super) mail: RawMail,
     pub(super) directory: RawDirectory,
-    pub(super) rebilly: RawDialect,
+    pub(super) rebilly: RawRebilly,
     pub(super) fabric: RawDialect,
     pub(super) loginradius: RawDialect,
     pub(super) servicestack: RawDialect,
@@ -181,6 +181,14 @@ pub(super) struct RawMail {
     pub(super) default_language: String,
     pub(super) timeout_seconds: u64,
     pub(super) notices: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawRebilly {
+    pub(super) enabled: bool,
+    pub(super) tenant: String,
+    pub(super) all_callers: bool,
 }
 
 #[derive(Debug, Deserialize)]

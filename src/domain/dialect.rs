@@ -21,6 +21,8 @@ pub struct Dialects {
 pub struct Rebilly {
     /// The tenant that its callers must be of.
     pub tenant: TenantName,
+    /// Whether everybody who asks for `/password-tokens` is taken for a client of it.
+    pub takes_all_callers: bool,
 }
 
 /// fabric's identity service.

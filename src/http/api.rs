@@ -1,5 +1,7 @@
 //! The native resources: handlers in the order of a token's life, then their wire types.
 
+use std::sync::Arc;
+
 use axum::extract::Path;
 use axum::extract::rejection::PathRejection;
 use axum::http::{StatusCode, header};
@@ -19,14 +21,15 @@ use super::undisturbed::undisturbed;
 use crate::domain::binding::CredentialVersion;
 use crate::domain::caller::NoCaller;
 use crate::domain::identifier::{CredentialId, UserId, Username};
-use crate::domain::issue::IssueRequest;
+use crate::domain::issue::{IssueRequest, IssuedToken};
 use crate::domain::policy::Expiry;
 use crate::domain::secret::Secret;
 use crate::domain::time::{from_rfc3339, from_rfc3339_rounded_up, to_rfc3339};
+use crate::journal::Attempt;
 use crate::service::{Applied, Error, Revocation, Tenant};
 
 /// What a time in a request must be.
-const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
+pub(super) const TIME: &str = "a time such as \"2026-01-31T12:00:00Z\"";
 /// What a token in a request must be; whether it is one is not for the form to say.
 pub(super) const TOKEN: &str = "a token as it was issued";
 
@@ -40,21 +43,7 @@ pub(super) async fn issue(
     let attempt = key.attempt(&by, &body);
     let request = read_issue_request(&body)?;
     let user = Extension(AboutUser::new(request.username.as_str()));
-    let tenant = &by.tenant.policy().tenant;
-    // What nobody gets is not counted: what is left would tell how often others asked.
-    if by.tenant.sending().hides_users() {
-        return Ok((user, Problem::from(Error::DeliveryOnly)).into_response());
-    }
-    // An answer that is given again is no other link.
-    let admitted = match attempt.filter(|attempt| by.tenant.is_repeat(*attempt)) {
-        Some(_) => Ok(()),
-        None => gate.rules().admit_user(tenant, request.username.as_str()),
-    };
-    let issued = match admitted {
-        Ok(()) => by.tenant.issue(&by.caller, &request, attempt).await.map_err(Problem::from),
-        Err(problem) => Err(problem),
-    };
-    let issued = match issued {
+    let issued = match issue_to(&by, &gate, &request, attempt).await {
         Ok(issued) => issued,
         Err(problem) => return Ok((user, problem).into_response()),
     };
@@ -62,6 +51,26 @@ pub(super) async fn issue(
     let location = [(header::LOCATION, resource.links[0].href.clone())];
     let about = (user, Extension(AboutToken(issued.claims.jti)));
     Ok((StatusCode::CREATED, location, about, Json(&resource)).into_response())
+}
+
+/// A token, if this caller may see one of this user now.
+pub(super) async fn issue_to(
+    by: &CalledBy,
+    gate: &Gate,
+    request: &IssueRequest,
+    attempt: Option<Attempt>,
+) -> Result<Arc<IssuedToken>, Problem> {
+    let tenant = &by.tenant.policy().tenant;
+    // What nobody gets is not counted: what is left would tell how often others asked.
+    if by.tenant.sending().hides_users() {
+        return Err(Error::DeliveryOnly.into());
+    }
+    // An answer that is given again is no other link.
+    match attempt.filter(|attempt| by.tenant.is_repeat(*attempt)) {
+        Some(_) => {}
+        None => gate.rules().admit_user(tenant, request.username.as_str())?,
+    }
+    Ok(by.tenant.issue(&by.caller, request, attempt).await?)
 }
 
 /// `GET /password-tokens/{token}`

@@ -46,6 +46,8 @@ pub(super) struct OnlyPlanned;
 fn action_of(method: &Method, route: &str) -> Option<Action> {
     let is_read = [Method::GET, Method::HEAD].contains(method);
     let is_post = *method == Method::POST;
+    // Below an organization Rebilly's clients find what they find without one.
+    let route = route.strip_prefix("/organizations/{organization}").unwrap_or(route);
     Some(match route {
         "/password-tokens" if is_post => Action::Issue,
         "/password-tokens/{token}" if is_read => Action::Check,
@@ -173,6 +175,11 @@ mod tests {
         assert_eq!(action_of(&Method::DELETE, "/password-tokens/{token}"), Some(Action::Revoke));
         let reload = action_of(&Method::POST, "/admin/config/reload");
         assert_eq!(reload, Some(Action::ConfigReload));
+        let below = |path: &str| format!("/organizations/{{organization}}/password-tokens{path}");
+        assert_eq!(action_of(&Method::POST, &below("")), Some(Action::Issue));
+        assert_eq!(action_of(&Method::GET, &below("/{token}")), Some(Action::Check));
+        assert_eq!(action_of(&Method::DELETE, &below("/{token}")), Some(Action::Revoke));
+        assert_eq!(action_of(&Method::GET, &below("")), None);
         assert_eq!(action_of(&Method::GET, "/redemptions"), None);
         assert_eq!(action_of(&Method::GET, "/health/live"), None);
         assert_eq!(action_of(&Method::GET, "-"), None);

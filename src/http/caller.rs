@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -77,7 +77,6 @@ pub(super) async fn require(
 
 /// Lets a caller of one tenant in, by a credential that a dialect found in a place of its own. Whoever is known
 /// is told beside the refusal as well, for the log: put it into the answer's extensions.
-#[expect(dead_code, reason = "the dialects that call it come next")]
 pub(super) fn let_in(
     (service, gate): (&ResetService, &Gate),
     request: &Extensions,
@@ -112,7 +111,8 @@ pub(super) fn has_credential(request: &Request) -> bool {
         || is_in_query(request)
 }
 
-fn is_in_query(request: &Request) -> bool {
+/// Whether a request says so where it ends up in logs.
+pub(super) fn is_in_query(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     query.contains("access_token=") || query.contains(API_KEY_PREFIX)
 }
@@ -131,10 +131,7 @@ fn authenticate(
 /// The one credential of a request (RFC 6750 §2.1). Two of them would leave it to each reader which
 /// one counts.
 fn api_key(headers: &HeaderMap) -> Result<&str, Problem> {
-    let bearers = headers.get_all(header::AUTHORIZATION).iter().map(|value| {
-        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
-    });
+    let bearers = headers.get_all(header::AUTHORIZATION).iter().map(bearer);
     let keys = API_KEY_HEADERS.iter().flat_map(|name| headers.get_all(*name));
     let mut credentials = bearers.chain(keys.map(|value| value.to_str().ok()));
     match (credentials.next(), credentials.next()) {
@@ -142,4 +139,10 @@ fn api_key(headers: &HeaderMap) -> Result<&str, Problem> {
         (Some(Some(key)), None) => Ok(key),
         (Some(None) | None, None) => Err(Error::from(NoCaller::Missing).into()),
     }
+}
+
+/// What an Authorization header bears.
+pub(super) fn bearer(value: &HeaderValue) -> Option<&str> {
+    let (scheme, credential) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(credential.trim())
 }

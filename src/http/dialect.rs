@@ -35,3 +35,29 @@ pub(super) fn routes(dialects: &Dialects, gate: &Gate) -> Router<ResetService> {
     }
     routes
 }
+
+/// The native routes of tokens, with those dialects in front of them that have the same paths: each answers its own
+/// clients alone.
+pub(super) fn before(
+    mut native: Router<ResetService>,
+    dialects: &Dialects,
+    service: &ResetService,
+    gate: &Gate,
+) -> Router<ResetService> {
+    if let Some(rebilly) = &dialects.rebilly {
+        native = rebilly::before(native, rebilly, service, gate);
+    }
+    native
+}
+
+/// All routes, with refusals in the words of the dialect that a request is in, whichever layer refuses.
+pub(super) fn translated(
+    mut routes: Router,
+    dialects: &Dialects,
+    service: &ResetService,
+) -> Router {
+    if let Some(rebilly) = &dialects.rebilly {
+        routes = rebilly::translated(routes, rebilly, service);
+    }
+    routes
+}

@@ -259,6 +259,8 @@ impl Rate {
         let told = Told {
             policy: format!("\"{name}\";q={quota};w={window}"),
             state: format!("\"{name}\";r={left};t={wait}"),
+            quota: quota.get(),
+            left,
         };
         let _ = TOLD.try_with(|all| all.borrow_mut().push(told));
     }
@@ -268,11 +270,23 @@ impl Rate {
 pub(super) struct Told {
     policy: String,
     state: String,
+    quota: u32,
+    left: u32,
 }
 
 tokio::task_local! {
     /// What was counted for the request that this task answers.
     pub(super) static TOLD: RefCell<Vec<Told>>;
+}
+
+/// Of all that was counted so far for this request, how often it may be done and how much of that is left, where
+/// the least is.
+pub(super) fn scarcest() -> Option<(u32, u32)> {
+    let scarcest = TOLD.try_with(|told| {
+        let told = told.borrow();
+        told.iter().min_by_key(|told| told.left).map(|told| (told.quota, told.left))
+    });
+    scarcest.ok().flatten()
 }
 
 /// The headers of all that was counted.

@@ -248,6 +248,16 @@ pub(super) struct Reported {
     pub(super) cause: Option<Cause>,
 }
 
+/// What was refused, for a dialect that says it in words of its own; travels in the response's extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    pub(super) kind: ProblemKind,
+    pub(super) status: StatusCode,
+    /// Seconds after which it is worth trying again.
+    pub(super) retry_after: Option<u64>,
+    pub(super) invalid_fields: Vec<InvalidField>,
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Body<'b> {
@@ -426,8 +436,10 @@ impl IntoResponse for Problem {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        let refusal = Reported { code: kind.code(), cause: self.cause };
-        response.extensions_mut().insert(refusal);
+        let Self { status, retry_after, invalid_fields, cause, .. } = self;
+        let extensions = response.extensions_mut();
+        extensions.insert(Refusal { kind, status, retry_after, invalid_fields });
+        extensions.insert(Reported { code: kind.code(), cause });
         response
     }
 }

@@ -117,6 +117,29 @@ fn a_client_may_do_what_its_scopes_say_and_what_its_provider_may_give() {
 }
 
 #[test]
+fn a_client_of_rebilly_is_let_in_by_an_access_token_beside_a_key_that_is_no_more() {
+    let provider = Provider::new("k1");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("jwks.json"), provider.jwks()).unwrap();
+    let settings = settings("jwks_file = \"jwks.json\"") + "[rebilly]\nenabled = true\n";
+    let server = Server::start_in(folder, &settings, &[]);
+    let token = {
+        let answer = issue(&server, &provider.token("reset:issue")).1;
+        let body: Value = serde_json::from_str(answer.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+        body["token"].as_str().unwrap().to_owned()
+    };
+    for (scope, status) in [("reset:check", "200"), ("reset:issue", "403")] {
+        let bearer = provider.token(scope);
+        let request = format!(
+            "GET /password-tokens/{token} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\nREB-APIKEY: rsk_old\r\nConnection: close\r\n\r\n"
+        );
+        let answer = server.exchange(request.as_bytes());
+        assert_eq!(&answer[9..12], status, "{answer}");
+        assert!(answer.contains("\r\ncontent-type: application/json\r\n"), "{answer}");
+    }
+}
+
+#[test]
 fn whatever_is_no_access_token_of_the_provider_lets_nobody_in() {
     let (provider, stranger) = (Provider::new("k1"), Provider::new("k1"));
     let server = trusting(&provider);

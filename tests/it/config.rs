@@ -84,6 +84,7 @@ const SETTINGS: [(&str, &str); 90] = [
     ("page.continue_url", r#""""#),
     ("page.enabled", "false"),
     ("page.name", r#""""#),
+    ("rebilly.all_callers", "false"),
     ("rebilly.enabled", "false"),
     ("rebilly.tenant", r#""default""#),
     ("server.admin_listen", r#""""#),
@@ -344,7 +345,7 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 67] = [
+const MISTAKES: [(&str, &str); 69] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
@@ -452,6 +453,14 @@ const MISTAKES: [(&str, &str); 67] = [
     (
         "[state]\ndurability = \"hope\"\n",
         "2: state.durability: wanted \"journal\" or \"guard\", found \"hope\"",
+    ),
+    (
+        "[rebilly]\ntenant = \"acme\"\n",
+        "2: rebilly.tenant: no tenant \"acme\" is configured, there is \"default\"",
+    ),
+    (
+        "[rebilly]\nall_callers = 1\n",
+        "2: rebilly.all_callers: invalid type: integer `1`, expected a boolean",
     ),
     (
         "[fabric]\ntenant = \"acme\"\n",

@@ -101,6 +101,13 @@ fn every_command_of_the_page_about_mail_prints_what_stands_there() {
     run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
 }
 
+#[test]
+fn every_command_of_the_page_for_clients_of_rebilly_prints_what_stands_there() {
+    let steps = steps(&read("docs/dialects/rebilly.md"));
+    assert!(steps.len() >= 7, "only {} commands", steps.len());
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -210,6 +217,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "CHANGELOG.md",
         "docs/audit.md",
         "docs/delivery.md",
+        "docs/dialects/rebilly.md",
         "docs/directory.md",
         "docs/journal.md",
         "docs/keys.md",
@@ -294,7 +302,7 @@ fn mask(text: &str) -> String {
             name if is_base64url(name, 43) => "(key)",
             name if is_base64url(name, 64) => "(redemption)",
             name if is_base64url(name, 22) => "(token id)",
-            id if is_base32(id, 16) => "(request id)",
+            id if is_base32(id.trim_start_matches("urn:resetd:request:"), 16) => "(request id)",
             other => other,
         });
         rest = after;

@@ -15,6 +15,7 @@ mod debian;
 mod debug;
 mod deliver;
 mod delivery;
+mod dialects;
 mod directory;
 mod docs;
 mod enumeration;

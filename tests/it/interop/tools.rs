@@ -13,7 +13,8 @@ const PYTHON_PACKAGES: [&str; 5] = [
     "standardwebhooks==1.1.0",
     "aiosmtpd==1.4.6",
 ];
-const NODE_PACKAGES: [&str; 3] = ["jose@6.2.18", "standardwebhooks@1.1.1", "smtp-server@3.21.6"];
+const NODE_PACKAGES: [&str; 4] =
+    ["jose@6.2.18", "standardwebhooks@1.1.1", "smtp-server@3.21.6", "rebilly-js-sdk@62.162.1"];
 
 const GET_PYTHON: &str =
     "install Python 3 with its venv module (Debian: apt-get install python3-venv)";
