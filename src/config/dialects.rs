@@ -1,10 +1,12 @@
 //! The dialects: which are on, and for which tenant.
 
+mod fabric;
+
 use super::ConfigError;
 use super::check::Check;
 use super::raw::{RawConfig, RawDialect, RawRebilly};
 use super::tenants::{Tenant, find_tenant};
-use crate::domain::dialect::{Dialects, Fabric, LoginRadius, Rebilly, ServiceStack};
+use crate::domain::dialect::{Dialects, LoginRadius, Rebilly, ServiceStack};
 use crate::domain::policy::TenantName;
 
 impl Check<'_> {
@@ -19,7 +21,7 @@ impl Check<'_> {
         let rebilly = self.tenant_if_enabled("rebilly", *enabled, of, tenants)?;
         Ok(Dialects {
             rebilly: rebilly.map(|tenant| Rebilly { tenant, takes_all_callers: *all_callers }),
-            fabric: tenant("fabric", &raw.fabric)?.map(|tenant| Fabric { tenant }),
+            fabric: self.fabric(&raw.fabric, tenants)?,
             loginradius: tenant("loginradius", &raw.loginradius)?
                 .map(|tenant| LoginRadius { tenant }),
             servicestack: tenant("servicestack", &raw.servicestack)?

@@ -22,7 +22,7 @@ pub(super) struct RawConfig {
     pub(super) mail: RawMail,
     pub(super) directory: RawDirectory,
     pub(super) rebilly: RawRebilly,
-    pub(super) fabric: RawDialect,
+    pub(super) fabric: RawFabric,
     pub(super) loginradius: RawDialect,
     pub(super) servicestack: RawDialect,
     #[serde(default)]
@@ -196,6 +196,16 @@ pub(super) struct RawRebilly {
 pub(super) struct RawDialect {
     pub(super) enabled: bool,
     pub(super) tenant: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawFabric {
+    pub(super) enabled: bool,
+    pub(super) tenant: String,
+    pub(super) accounts: Vec<String>,
+    pub(super) strict_accounts: bool,
+    pub(super) lenient_site_context: bool,
 }
 
 #[derive(Debug, Deserialize)]

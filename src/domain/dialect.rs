@@ -1,7 +1,11 @@
 //! The dialects: APIs of others that their clients speak to this service. Which are on, and what each needs to
 //! know.
 
+mod fabric;
+
 use super::policy::TenantName;
+
+pub use fabric::{Fabric, FabricAccount};
 
 /// The dialects that are on.
 #[derive(Clone, Debug, Default)]
@@ -23,13 +27,6 @@ pub struct Rebilly {
     pub tenant: TenantName,
     /// Whether everybody who asks for `/password-tokens` is taken for a client of it.
     pub takes_all_callers: bool,
-}
-
-/// fabric's identity service.
-#[derive(Clone, Debug)]
-pub struct Fabric {
-    /// The tenant of requests that name no account of another.
-    pub tenant: TenantName,
 }
 
 /// `LoginRadius`' identity API.

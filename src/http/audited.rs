@@ -50,7 +50,9 @@ fn action_of(method: &Method, route: &str) -> Option<Action> {
     let route = route.strip_prefix("/organizations/{organization}").unwrap_or(route);
     Some(match route {
         "/password-tokens" if is_post => Action::Issue,
-        "/password-tokens/{token}" if is_read => Action::Check,
+        "/password-tokens/{token}" | "/api-commerceIdentity/auth/token/{token}" if is_read => {
+            Action::Check
+        }
         "/password-tokens/{token}" if *method == Method::DELETE => Action::Revoke,
         "/deliveries" if is_post => Action::Deliver,
         "/reset/check" | "/tenants/{tenant}/reset/check" if is_post => Action::Check,
@@ -58,6 +60,8 @@ fn action_of(method: &Method, route: &str) -> Option<Action> {
         "/redemptions/{id}/commit" if is_post => Action::Commit,
         "/redemptions/{id}/cancel" if is_post => Action::Cancel,
         "/revocations" | "/tenants/{tenant}/revocations" if is_post => Action::Revoke,
+        "/api-commerceIdentity/auth/local/reset" if *method == Method::PATCH => Action::Issue,
+        "/api-commerceIdentity/auth/password" if *method == Method::PATCH => Action::Redeem,
         "/admin/keys" if is_read => Action::KeysList,
         "/admin/keys" if is_post => Action::KeysGenerate,
         "/admin/keys/{kid}" if is_read => Action::KeysShow,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Extensions, HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -108,12 +108,12 @@ pub(super) fn has_credential(request: &Request) -> bool {
     let headers = request.headers();
     headers.contains_key(header::AUTHORIZATION)
         || API_KEY_HEADERS.iter().any(|name| headers.contains_key(*name))
-        || is_in_query(request)
+        || is_in_query(request.uri())
 }
 
-/// Whether a request says so where it ends up in logs.
-pub(super) fn is_in_query(request: &Request) -> bool {
-    let query = request.uri().query().unwrap_or_default();
+/// Whether a credential stands where logs have it.
+pub(super) fn is_in_query(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
     query.contains("access_token=") || query.contains(API_KEY_PREFIX)
 }
 
@@ -121,7 +121,7 @@ fn authenticate(
     service: &ResetService,
     request: &Request,
 ) -> Result<(Arc<Caller>, Tenant), Problem> {
-    if is_in_query(request) {
+    if is_in_query(request.uri()) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));
     }
     let source = request.extensions().get::<Source>().map(|source| source.0);

@@ -21,9 +21,6 @@ pub(super) fn routes(dialects: &Dialects, gate: &Gate) -> Router<ResetService> {
     if let Some(rebilly) = rebilly {
         routes = routes.merge(rebilly::routes(rebilly, gate));
     }
-    if let Some(fabric) = fabric {
-        routes = routes.merge(fabric::routes(fabric, gate));
-    }
     if let Some(loginradius) = loginradius {
         routes = routes.merge(loginradius::routes(loginradius, gate));
     }
@@ -32,6 +29,10 @@ pub(super) fn routes(dialects: &Dialects, gate: &Gate) -> Router<ResetService> {
     }
     if routes.has_routes() {
         routes = routes.route_layer(from_fn_with_state(gate.clone(), limit::per_source));
+    }
+    // It limits sources itself, to refuse in its own words.
+    if let Some(fabric) = fabric {
+        routes = routes.merge(fabric::routes(fabric, gate));
     }
     routes
 }

@@ -132,6 +132,11 @@ impl Rules {
         self.tenants.get(tenant).unwrap_or(&self.all)
     }
 
+    /// A request from an address, whatever it asks for.
+    pub(super) fn admit_source(&self, source: Option<Source>) -> Result<(), Problem> {
+        self.source.as_ref().map_or(Ok(()), |rate| rate.admit(&household(source)))
+    }
+
     /// A request by a caller.
     pub(super) fn admit_caller(&self, tenant: &TenantName, caller: &str) -> Result<(), Problem> {
         let rate = self.of(tenant).caller.as_ref();
@@ -150,11 +155,6 @@ impl Rules {
         rate.is_none_or(|rate| rate.admits(&(tenant, mailbox(username))))
     }
 
-    /// A request from an address, whatever it asks for.
-    pub(super) fn admit_source(&self, source: Option<Source>) -> Result<(), Problem> {
-        self.source.as_ref().map_or(Ok(()), |rate| rate.admit(&household(source)))
-    }
-
     /// A token by whoever has no key, and that can not be killed any more, or never could.
     pub(super) fn admit_holder(&self, source: Option<Source>) -> Result<(), Problem> {
         self.admit_source(source)?;
@@ -165,8 +165,7 @@ impl Rules {
 /// Lets through what an address may ask.
 pub(super) async fn per_source(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let source = request.extensions().get::<Source>().copied();
-    let admitted = gate.rules().admit_source(source);
-    match admitted {
+    match gate.rules().admit_source(source) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -320,13 +320,11 @@ impl Problem {
     }
 
     /// What a dialect says in its own words: the kind, its status here, and when to come again.
-    #[expect(dead_code, reason = "the dialects that call it come next")]
     pub(super) fn facts(&self) -> (ProblemKind, StatusCode, Option<u64>) {
         (self.kind, self.status, self.retry_after)
     }
 
     /// What the log needs to know of it; a dialect puts it into its answer's extensions.
-    #[expect(dead_code, reason = "the dialects that call it come next")]
     pub(super) fn into_reported(self) -> Reported {
         Reported { code: self.kind.code(), cause: self.cause }
     }

@@ -239,13 +239,24 @@ impl Tenant {
     /// # Errors
     /// [`Error::Token`].
     pub fn look(&self, token: &str) -> Result<Claims, Error> {
+        match self.examine(token)? {
+            (claims, None) => Ok(claims),
+            (_, Some(dead)) => Err(dead.into()),
+        }
+    }
+
+    /// The same for whoever may know what a dead token said, if its time is not over: what it says, and why
+    /// it is dead if it is. Changes nothing, and nobody is counted for asking.
+    ///
+    /// # Errors
+    /// [`Error::Token`].
+    pub fn examine(&self, token: &str) -> Result<(Claims, Option<TokenError>), Error> {
         let Inner { policy, shared, .. } = &*self.0;
         let now = self.now();
         let claims = self.verify(token, now)?;
-        match shared.revocations.check(&policy.tenant, &claims, now) {
-            Ok(()) => Ok(claims),
-            Err(refusal) => Err(TokenError::refused(refusal, &claims, now, false).into()),
-        }
+        let refusal = shared.revocations.check(&policy.tenant, &claims, now).err();
+        let dead = refusal.map(|refusal| TokenError::refused(refusal, &claims, now, false));
+        Ok((claims, dead))
     }
 
     /// Whether a token is live or held, so that its holder can still kill it.

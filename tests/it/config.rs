@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 90] = [
+const SETTINGS: [(&str, &str); 93] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -48,7 +48,10 @@ const SETTINGS: [(&str, &str); 90] = [
     ("directory.url", r#""""#),
     ("directory.user_id_attribute", r#""entryUUID""#),
     ("directory.username_attribute", r#""uid""#),
+    ("fabric.accounts", "[]"),
     ("fabric.enabled", "false"),
+    ("fabric.lenient_site_context", "false"),
+    ("fabric.strict_accounts", "false"),
     ("fabric.tenant", r#""default""#),
     ("keys.algorithm", r#""ES256""#),
     ("keys.directory", r#""keys""#),
@@ -345,7 +348,7 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 69] = [
+const MISTAKES: [(&str, &str); 73] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
@@ -465,6 +468,22 @@ const MISTAKES: [(&str, &str); 69] = [
     (
         "[fabric]\ntenant = \"acme\"\n",
         "2: fabric.tenant: no tenant \"acme\" is configured, there is \"default\"",
+    ),
+    (
+        "[fabric]\naccounts = [\"6169b2d8=default\"]\n",
+        "2: fabric.accounts: wanted an account of 24 letters and digits, = and a tenant, such as \"6169b2d892a5f30009d76480=acme\", found \"6169b2d8=default\"",
+    ),
+    (
+        "[fabric]\naccounts = [\"6169b2d892a5f30009d76480=acme\"]\n",
+        "2: fabric.accounts: no tenant \"acme\" is configured, there is \"default\"",
+    ),
+    (
+        "[fabric]\naccounts = [\"6169b2d892a5f30009d76480=default\", \"6169b2d892a5f30009d76480=default\"]\n",
+        "2: fabric.accounts: has \"6169b2d892a5f30009d76480\" twice",
+    ),
+    (
+        "[fabric]\nstrict_accounts = true\n",
+        "2: fabric.strict_accounts: is true and fabric.accounts is empty, so every account would be refused; list accounts, or have it false",
     ),
     ("[outbox]\ncapacity = 0\n", "2: outbox.capacity: wanted 1 to 1000000, found 0"),
     (

@@ -1,3 +1,4 @@
-//! The APIs of others: what their clients send and get, to the member.
+//! The APIs of others: recorded requests get the recorded answers, whole, and the vendors' own clients take them.
 
+mod fabric;
 mod rebilly;

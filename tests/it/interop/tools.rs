@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PYTHON_PACKAGES: [&str; 5] = [
+const PYTHON_PACKAGES: [&str; 7] = [
     "pyjwt[crypto]==2.15.1",
     "cryptography==50.0.2",
     "prometheus-client==0.26.0",
     "standardwebhooks==1.1.0",
     "aiosmtpd==1.4.6",
+    "requests==2.34.2",
+    "schemathesis==4.32.5",
 ];
 const NODE_PACKAGES: [&str; 4] =
     ["jose@6.2.18", "standardwebhooks@1.1.1", "smtp-server@3.21.6", "rebilly-js-sdk@62.162.1"];

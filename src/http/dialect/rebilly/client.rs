@@ -58,7 +58,7 @@ pub(super) fn let_in(
     scope: Scope,
     tenant: &TenantName,
 ) -> (Option<CalledBy>, Result<(), Problem>) {
-    if caller::is_in_query(request) {
+    if caller::is_in_query(request.uri()) {
         return (None, Err(Problem::new(ProblemKind::CredentialInQuery)));
     }
     let credentials = match credentials(request.headers()) {
