@@ -190,6 +190,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_for_in_fabrics_dialect_makes_the_line_of_what_it_does() {
+        for (method, route, action) in [
+            (Method::GET, "/api-commerceIdentity/auth/token/{token}", Action::Check),
+            (Method::PATCH, "/api-commerceIdentity/auth/local/reset", Action::Issue),
+            (Method::PATCH, "/api-commerceIdentity/auth/password", Action::Redeem),
+        ] {
+            assert_eq!(action_of(&method, route), Some(action));
+        }
+        assert_eq!(action_of(&Method::GET, "/api-commerceIdentity/{*rest}"), None);
+    }
+
+    #[test]
     fn a_reason_is_short_and_holds_no_key() {
         let key = format!("rsk_{}", "a".repeat(43));
         let reason = told(&format!("{key} {}", "é".repeat(1000)));

@@ -108,6 +108,18 @@ fn every_command_of_the_page_for_clients_of_rebilly_prints_what_stands_there() {
     run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
 }
 
+#[test]
+fn every_command_and_every_example_of_the_page_about_fabric_works() {
+    let page = read("docs/dialects/fabric.md");
+    let steps = steps(&page);
+    assert!(steps.len() >= 8, "only {} commands", steps.len());
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("settings.toml"), blocks(&page, "toml").remove(0)).unwrap();
+    let output = run(folder.path(), &["--config", "settings.toml", "config", "check"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -217,6 +229,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "CHANGELOG.md",
         "docs/audit.md",
         "docs/delivery.md",
+        "docs/dialects/fabric.md",
         "docs/dialects/rebilly.md",
         "docs/directory.md",
         "docs/journal.md",
