@@ -280,7 +280,7 @@ impl Config {
         let callers = check.callers(&raw, &tenants)?;
         let bearers = check.bearers(&raw, &tenants)?;
         let webhooks = check.webhooks(&raw, &tenants)?;
-        let dialects = check.dialects(&raw, &tenants)?;
+        let dialects = check.dialects(&raw, &tenants, &callers)?;
         Ok(Self {
             server,
             tls,

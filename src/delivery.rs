@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::audit::{Action, Audit, Event, MAX_REASON, OK};
 use crate::domain::identifier::masked;
 use crate::domain::mail::Sender;
-use crate::domain::order::{Channel, Errand, Order};
+use crate::domain::order::{Channel, Errand, News, Order};
 use crate::domain::policy::TenantName;
 use crate::mail::{Mailer, Templates};
 use crate::outbox::Taken;
@@ -173,6 +173,9 @@ impl Delivery {
     }
 
     fn announce(&self, order: &Order, what: What) {
+        if matches!(&order.errand, Errand::Link(link) if link.news == News::None) {
+            return;
+        }
         if let Some(tenant) = self.0.service.tenant(&order.tenant) {
             tenant.announce(what);
         }

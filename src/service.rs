@@ -177,6 +177,20 @@ impl ResetService {
         Ok((caller, tenant))
     }
 
+    /// The caller of this name, and its tenant: for a dialect that is set to act as one.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`].
+    pub fn caller_named(
+        &self,
+        name: &str,
+        source: Option<IpAddr>,
+    ) -> Result<(Arc<Caller>, Tenant), Error> {
+        let caller = self.callers().named(name, source)?;
+        let tenant = self.tenant(&caller.tenant).ok_or(NoCaller::Unknown)?.clone();
+        Ok((caller, tenant))
+    }
+
     /// Whether clients of an identity provider may call.
     pub fn has_bearers(&self) -> bool {
         !self.0.bearers.is_empty()

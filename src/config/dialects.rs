@@ -1,12 +1,14 @@
 //! The dialects: which are on, and for which tenant.
 
 mod fabric;
+mod loginradius;
 
 use super::ConfigError;
 use super::check::Check;
 use super::raw::{RawConfig, RawDialect, RawRebilly};
 use super::tenants::{Tenant, find_tenant};
-use crate::domain::dialect::{Dialects, LoginRadius, Rebilly, ServiceStack};
+use crate::domain::caller::Callers;
+use crate::domain::dialect::{Dialects, Rebilly, ServiceStack};
 use crate::domain::policy::TenantName;
 
 impl Check<'_> {
@@ -14,6 +16,7 @@ impl Check<'_> {
         &self,
         raw: &RawConfig,
         tenants: &[Tenant],
+        callers: &Callers,
     ) -> Result<Dialects, ConfigError> {
         let tenant =
             |section: &str, dialect: &RawDialect| self.tenant_of_dialect(section, dialect, tenants);
@@ -22,8 +25,7 @@ impl Check<'_> {
         Ok(Dialects {
             rebilly: rebilly.map(|tenant| Rebilly { tenant, takes_all_callers: *all_callers }),
             fabric: self.fabric(&raw.fabric, tenants)?,
-            loginradius: tenant("loginradius", &raw.loginradius)?
-                .map(|tenant| LoginRadius { tenant }),
+            loginradius: self.loginradius(&raw.loginradius, tenants, callers)?,
             servicestack: tenant("servicestack", &raw.servicestack)?
                 .map(|tenant| ServiceStack { tenant }),
         })

@@ -23,7 +23,7 @@ pub(super) struct RawConfig {
     pub(super) directory: RawDirectory,
     pub(super) rebilly: RawRebilly,
     pub(super) fabric: RawFabric,
-    pub(super) loginradius: RawDialect,
+    pub(super) loginradius: RawLoginRadius,
     pub(super) servicestack: RawDialect,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
@@ -206,6 +206,15 @@ pub(super) struct RawFabric {
     pub(super) accounts: Vec<String>,
     pub(super) strict_accounts: bool,
     pub(super) lenient_site_context: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawLoginRadius {
+    pub(super) enabled: bool,
+    pub(super) tenant: String,
+    pub(super) api_key: String,
+    pub(super) caller: String,
 }
 
 #[derive(Debug, Deserialize)]

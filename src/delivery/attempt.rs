@@ -8,7 +8,7 @@ use super::{Delivery, TenantMail, Ways};
 use crate::domain::email::EmailAddress;
 use crate::domain::identifier::Username;
 use crate::domain::language::Language;
-use crate::domain::order::{Channel, Errand, Link, Order};
+use crate::domain::order::{Channel, Errand, Link, News, Order};
 use crate::mail::{About, Letter, LetterId, SendError as MailError, Values};
 use crate::service::{Prepared, Tenant, Unsent, facts};
 use crate::webhook::{self, Endpoint, MAX_BODY_BYTES, SendError as WebhookError, TokenFacts};
@@ -117,7 +117,7 @@ impl Delivery {
         is_signed: bool,
     ) -> Result<Sent, Failure> {
         let prepared = tenant.prepare(order, link).await?;
-        if !is_signed {
+        if !is_signed && link.news == News::All {
             tenant.announce_issued(&prepared.claims, &link.caller);
         }
         let sent = match link.channel {

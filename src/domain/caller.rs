@@ -272,6 +272,18 @@ impl Callers {
         self.0.iter().map(AsRef::as_ref)
     }
 
+    /// The caller of this name.
+    ///
+    /// # Errors
+    /// [`NoCaller`].
+    pub fn named(&self, name: &str, source: Option<IpAddr>) -> Result<Arc<Caller>, NoCaller> {
+        let caller = self.0.iter().find(|caller| caller.name == name).ok_or(NoCaller::Unknown)?;
+        if !caller.may_call_from(source) {
+            return Err(NoCaller::WrongNetwork { name: name.into(), address: source });
+        }
+        Ok(Arc::clone(caller))
+    }
+
     /// The caller with this key. Every hash is compared, each in constant time, so the answer's
     /// time tells neither how much of a key was right nor which caller it belongs to.
     ///

@@ -34,6 +34,10 @@ pub struct Rebilly {
 pub struct LoginRadius {
     /// The tenant that its callers must be of.
     pub tenant: TenantName,
+    /// What its clients send to say which app they are of. It is public.
+    pub api_key: String,
+    /// The caller that whoever sends no secret acts as, where the vendor wants none.
+    pub caller: Option<String>,
 }
 
 /// A `ServiceStack` service's password resets.

@@ -60,9 +60,14 @@ impl LinkTemplate {
         self.link_on(&self.base, token)
     }
 
-    /// The same on an address that the caller chose among those that are allowed.
+    /// The same on an address that the caller chose among those that are allowed. What stands before the
+    /// token, in the fragment or in the query, goes with it.
     pub fn link_to(&self, target: &ReturnUrl, token: &Secret) -> Secret {
-        self.link_on(&target.0, token)
+        let mut base = target.0.clone();
+        if matches!(self.place, Place::Query { .. }) && self.base.query().is_some() {
+            base.query_pairs_mut().extend_pairs(self.base.query_pairs());
+        }
+        self.link_on(&base, token)
     }
 
     fn link_on(&self, base: &Url, token: &Secret) -> Secret {
@@ -216,6 +221,10 @@ mod tests {
         assert_eq!(fragment.expose(), "https://b.example/x?y=1#a.b-c_d.e");
         let query = link("https://a.example/reset?token={token}");
         assert_eq!(query.expose(), "https://b.example/x?y=1&token=a.b-c_d.e");
+        let query = link("https://a.example/reset?vtype=reset&vtoken={token}");
+        assert_eq!(query.expose(), "https://b.example/x?y=1&vtype=reset&vtoken=a.b-c_d.e");
+        let fragment = link("https://a.example/#vtype=reset&vtoken={token}");
+        assert_eq!(fragment.expose(), "https://b.example/x?y=1#vtype=reset&vtoken=a.b-c_d.e");
     }
 
     #[test]

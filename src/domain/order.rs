@@ -81,6 +81,21 @@ pub struct Link {
     /// Whether so many were asked for that this one is not sent. It waits like any other, so that nobody
     /// can tell.
     pub is_throttled: bool,
+    /// What services are told of it.
+    pub news: News,
+}
+
+/// What services are told of a link by their webhooks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum News {
+    /// That its token was signed, and what came of sending it.
+    #[default]
+    All,
+    /// What came of sending it: its token was signed before, for whoever asked for it.
+    Sending,
+    /// Nothing, as its caller wished.
+    None,
 }
 
 /// How a link goes to its user.
@@ -215,6 +230,13 @@ struct StoredLink {
     return_url: Option<String>,
     caller: String,
     is_throttled: bool,
+    #[serde(default, skip_serializing_if = "is_all")]
+    news: News,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_all(news: &News) -> bool {
+    *news == News::All
 }
 
 impl From<&Order> for Stored {
@@ -271,6 +293,7 @@ impl From<&Link> for StoredLink {
             return_url: link.return_url.clone(),
             caller: link.caller.clone(),
             is_throttled: link.is_throttled,
+            news: link.news,
         }
     }
 }
@@ -290,6 +313,7 @@ impl StoredLink {
             return_url: self.return_url,
             caller: self.caller,
             is_throttled: self.is_throttled,
+            news: self.news,
         })
     }
 }
@@ -327,6 +351,7 @@ mod tests {
             return_url: Some("https://app.example.com/reset".into()),
             caller: "web".into(),
             is_throttled: false,
+            news: News::Sending,
         }
     }
 
@@ -341,6 +366,7 @@ mod tests {
             languages: Vec::new(),
             return_url: None,
             is_throttled: true,
+            news: News::All,
             ..link()
         };
         let username = Username::parse("zoë@example.com").unwrap();

@@ -49,12 +49,13 @@ fn action_of(method: &Method, route: &str) -> Option<Action> {
     // Below an organization Rebilly's clients find what they find without one.
     let route = route.strip_prefix("/organizations/{organization}").unwrap_or(route);
     Some(match route {
-        "/password-tokens" if is_post => Action::Issue,
+        "/password-tokens" | "/identity/v2/manage/account/forgot/token" if is_post => Action::Issue,
         "/password-tokens/{token}" | "/api-commerceIdentity/auth/token/{token}" if is_read => {
             Action::Check
         }
         "/password-tokens/{token}" if *method == Method::DELETE => Action::Revoke,
-        "/deliveries" if is_post => Action::Deliver,
+        "/deliveries" | "/identity/v2/auth/password" if is_post => Action::Deliver,
+        "/identity/v2/auth/password/reset" if *method == Method::PUT => Action::Redeem,
         "/reset/check" | "/tenants/{tenant}/reset/check" if is_post => Action::Check,
         "/redemptions" if is_post => Action::Redeem,
         "/redemptions/{id}/commit" if is_post => Action::Commit,

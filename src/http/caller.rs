@@ -85,22 +85,50 @@ pub(super) fn let_in(
     tenant: &TenantName,
 ) -> (Option<CalledBy>, Result<(), Problem>) {
     let source = request.get::<Source>().map(|source| source.0);
-    let (caller, its_tenant) = match service.authenticate(credential, source) {
+    let known = service.authenticate(credential, source);
+    let (caller, called_by) = match known_of_tenant(known, request, tenant) {
         Ok(known) => known,
         Err(error) => return (None, Err(error.into())),
     };
+    let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name);
+    (Some(called_by), admitted.and_then(|()| require_scope(&caller, scope)))
+}
+
+/// The same for whoever brings no credential where a dialect is set to have them act as a caller. Nobody is
+/// counted: who asks is not known, so the dialect has to see to it that not too many do.
+pub(super) fn let_in_as(
+    service: &ResetService,
+    request: &Extensions,
+    name: &str,
+    scope: Scope,
+    tenant: &TenantName,
+) -> (Option<CalledBy>, Result<(), Problem>) {
+    let source = request.get::<Source>().map(|source| source.0);
+    match known_of_tenant(service.caller_named(name, source), request, tenant) {
+        Ok((caller, called_by)) => (Some(called_by), require_scope(&caller, scope)),
+        Err(error) => (None, Err(error.into())),
+    }
+}
+
+fn known_of_tenant(
+    known: Result<(Arc<Caller>, Tenant), Error>,
+    request: &Extensions,
+    tenant: &TenantName,
+) -> Result<(Arc<Caller>, CalledBy), Error> {
+    let (caller, its_tenant) = known?;
     // The caller of another tenant is nobody here.
     if caller.tenant != *tenant {
-        return (None, Err(Error::from(NoCaller::Unknown).into()));
+        return Err(NoCaller::Unknown.into());
     }
     let called_by = CalledBy { caller: caller.name.clone(), tenant: its_tenant };
     if let Some(known) = request.get::<KnownCaller>() {
         known.is(&called_by);
     }
-    let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name).and_then(|()| {
-        if caller.may(scope) { Ok(()) } else { Err(Problem::new(ProblemKind::Forbidden)) }
-    });
-    (Some(called_by), admitted)
+    Ok((caller, called_by))
+}
+
+fn require_scope(caller: &Caller, scope: Scope) -> Result<(), Problem> {
+    if caller.may(scope) { Ok(()) } else { Err(Problem::new(ProblemKind::Forbidden)) }
 }
 
 /// Whether a request says in any way who calls.

@@ -178,6 +178,16 @@ impl Tenant {
     }
 
     async fn issue_once(&self, caller: &str, request: &IssueRequest) -> Result<IssuedToken, Error> {
+        let issued = self.issue_untold(request).await?;
+        self.announce_issued(&issued.claims, caller);
+        Ok(issued)
+    }
+
+    /// Signs a token, and no webhook is told.
+    ///
+    /// # Errors
+    /// Those of [`issue`](Self::issue) without an attempt.
+    pub async fn issue_untold(&self, request: &IssueRequest) -> Result<IssuedToken, Error> {
         let request = &*self.known_user(request).await?;
         let Inner { policy, shared, .. } = &*self.0;
         let Shared { revocations, random, .. } = &**shared;
@@ -187,7 +197,6 @@ impl Tenant {
         let key = keys.active(self.keys_owner())?;
         let issued = issue::issue(request, policy, key, now, random.token_id()?)?;
         revocations.admit(policy, &issued.claims).wait().await?;
-        self.announce_issued(&issued.claims, caller);
         Ok(issued)
     }
 

@@ -1,4 +1,5 @@
 //! The APIs of others: recorded requests get the recorded answers, whole, and the vendors' own clients take them.
 
 mod fabric;
+mod loginradius;
 mod rebilly;

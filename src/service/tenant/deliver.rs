@@ -11,13 +11,14 @@ use super::{Inner, Tenant};
 use crate::directory::{Directory, Person, Unavailable};
 use crate::domain::email::EmailAddress;
 use crate::domain::identifier::Username;
-use crate::domain::issue::{self, IssueRequest};
+use crate::domain::issue::{self, IssueRequest, IssuedToken};
 use crate::domain::language::Language;
 use crate::domain::link::{LinkTemplate, ReturnUrls};
-use crate::domain::order::{Channel, Errand, Link, Order};
+use crate::domain::order::{Channel, Errand, Link, News, Order};
 use crate::domain::policy::Expiry;
 use crate::domain::secret::Secret;
 use crate::journal::Attempt;
+use crate::outbox::Room;
 use crate::service::Shared;
 use crate::service::answers::{Asked, Given};
 use crate::service::error::{Error, NotSendable, TokenError};
@@ -199,7 +200,7 @@ impl Tenant {
         is_throttled: bool,
     ) -> Result<Promised, Error> {
         let Inner { policy, shared, .. } = &*self.0;
-        let Shared { revocations, random, outbox, .. } = &**shared;
+        let Shared { random, outbox, .. } = &**shared;
         let now = self.now();
         self.require_room(now).await?;
         let room = outbox.reserve()?;
@@ -210,22 +211,64 @@ impl Tenant {
             tenant: policy.tenant.clone(),
             accepted: now,
             until: promised.exp,
-            errand: Errand::Link(Box::new(link(caller, request, is_throttled))),
+            errand: Errand::Link(Box::new(Link {
+                is_throttled,
+                ..link(caller, &request.issue, request, News::All)
+            })),
         };
         // What is not sent must not kill what was. So it is said of nobody, which takes as long.
         let claims = if is_throttled { of_nobody(claims, random.bytes()?) } else { claims };
+        self.write_down(room, order, &claims).await?;
+        Ok(promised)
+    }
+
+    /// Signs a token, and promises to send its link as well: what is answered and what is sent is one token.
+    ///
+    /// # Errors
+    /// Those of [`deliver`](Self::deliver) and [`issue`](Self::issue) without an attempt.
+    pub async fn issue_and_deliver(
+        &self,
+        caller: &str,
+        request: &DeliveryRequest,
+        news: News,
+    ) -> Result<IssuedToken, Error> {
+        self.require_sendable(request)?;
+        let known = &*self.known_user(&request.issue).await?;
+        let Inner { policy, shared, .. } = &*self.0;
+        let now = self.now();
+        self.require_room(now).await?;
+        let room = shared.outbox.reserve()?;
+        let keys = self.keys(now)?;
+        let key = keys.active(self.keys_owner())?;
+        let issued = issue::issue(known, policy, key, now, shared.random.token_id()?)?;
+        let order = Order {
+            id: issued.claims.jti,
+            tenant: policy.tenant.clone(),
+            accepted: now,
+            until: issued.claims.exp,
+            errand: Errand::Link(Box::new(link(caller, known, request, news))),
+        };
+        self.write_down(room, order, &issued.claims).await?;
+        if news != News::None {
+            self.announce_issued(&issued.claims, caller);
+        }
+        Ok(issued)
+    }
+
+    async fn write_down(&self, room: Room<'_>, order: Order, claims: &Claims) -> Result<(), Error> {
+        let Inner { policy, shared, .. } = &*self.0;
         let pause = self.hiding_pause()?;
         // First the order, so that older links are not revoked for one that cannot be written down. It is
         // released last: whoever sends it looks whether its token is live.
         let written = room.write(order).await?;
-        match revocations.admit(policy, &claims).wait().await {
+        match shared.revocations.admit(policy, claims).wait().await {
             Ok(()) => written.release(pause),
             Err(error) => {
                 written.withdraw();
                 return Err(error.into());
             }
         }
-        Ok(promised)
+        Ok(())
     }
 
     fn require_live(&self, claims: &Claims) -> Result<(), Unsent> {
@@ -365,18 +408,36 @@ impl Tenant {
         &self,
         request: &'r IssueRequest,
     ) -> Result<Cow<'r, IssueRequest>, Error> {
-        let Some(Users { directory, are_revealed }) = &self.0.sending.users else {
+        let Some(person) = self.person(&request.username).await? else {
             return Ok(Cow::Borrowed(request));
         };
-        if !are_revealed {
-            return Err(Error::DeliveryOnly);
-        }
-        let person = directory.find(&request.username).await?.ok_or(Error::UserUnknown)?;
         let completed = completed(request.clone(), person);
         completed.map(Cow::Owned).map_err(|denied| match denied {
             Denied::Disabled => Error::UserDisabled,
             Denied::Mismatch => Error::UserMismatch,
         })
+    }
+}
+
+impl Tenant {
+    /// The identity providers by which a user signs in, as far as a directory says so.
+    ///
+    /// # Errors
+    /// [`Error::DeliveryOnly`], [`Error::UserUnknown`], [`Error::DirectoryUnavailable`].
+    pub async fn identity_providers(&self, username: &Username) -> Result<Vec<String>, Error> {
+        let person = self.person(username).await?;
+        Ok(person.map(|person| person.identity_providers).unwrap_or_default())
+    }
+
+    /// Who a user is, for a caller that may learn it; nobody where there is no directory.
+    async fn person(&self, username: &Username) -> Result<Option<Person>, Error> {
+        let Some(Users { directory, are_revealed }) = &self.0.sending.users else {
+            return Ok(None);
+        };
+        if !are_revealed {
+            return Err(Error::DeliveryOnly);
+        }
+        directory.find(username).await?.ok_or(Error::UserUnknown).map(Some)
     }
 }
 
@@ -431,8 +492,8 @@ fn request_of(order: &Order, link: &Link) -> IssueRequest {
     }
 }
 
-fn link(caller: &str, request: &DeliveryRequest, is_throttled: bool) -> Link {
-    let IssueRequest { username, credential_id, credential_version, user_id, .. } = &request.issue;
+fn link(caller: &str, issue: &IssueRequest, request: &DeliveryRequest, news: News) -> Link {
+    let IssueRequest { username, credential_id, credential_version, user_id, .. } = issue;
     Link {
         username: username.clone(),
         credential_id: credential_id.clone(),
@@ -443,6 +504,7 @@ fn link(caller: &str, request: &DeliveryRequest, is_throttled: bool) -> Link {
         languages: request.languages.clone(),
         return_url: request.return_url.clone(),
         caller: caller.into(),
-        is_throttled,
+        is_throttled: false,
+        news,
     }
 }

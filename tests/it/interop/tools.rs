@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PYTHON_PACKAGES: [&str; 7] = [
+const PYTHON_PACKAGES: [&str; 8] = [
     "pyjwt[crypto]==2.15.1",
     "cryptography==50.0.2",
     "prometheus-client==0.26.0",
@@ -14,9 +14,15 @@ const PYTHON_PACKAGES: [&str; 7] = [
     "aiosmtpd==1.4.6",
     "requests==2.34.2",
     "schemathesis==4.32.5",
+    "LoginRadius-v2==11.7.0",
 ];
-const NODE_PACKAGES: [&str; 4] =
-    ["jose@6.2.18", "standardwebhooks@1.1.1", "smtp-server@3.21.6", "rebilly-js-sdk@62.162.1"];
+const NODE_PACKAGES: [&str; 5] = [
+    "jose@6.2.18",
+    "standardwebhooks@1.1.1",
+    "smtp-server@3.21.6",
+    "rebilly-js-sdk@62.162.1",
+    "loginradius-sdk@11.7.0",
+];
 
 const GET_PYTHON: &str =
     "install Python 3 with its venv module (Debian: apt-get install python3-venv)";
