@@ -158,6 +158,9 @@ impl Delivery {
             "not sent, and not tried again"
         );
         self.record(order, code, Some(reason.chars().take(MAX_REASON).collect()));
+        let was_answered =
+            matches!(&order.errand, Errand::Link(link) if link.news == News::Sending);
+        let is_signed = is_signed || was_answered;
         if let (Some(token), Some(channel)) = (failed_token(order), channel(order))
             && (failure.is_of_a_user || is_signed || !self.hides_users(order))
         {

@@ -84,6 +84,17 @@ pub(super) fn let_in(
     scope: Scope,
     tenant: &TenantName,
 ) -> (Option<CalledBy>, Result<(), Problem>) {
+    let_in_for_all((service, gate), request, credential, &[scope], tenant)
+}
+
+/// The same for what needs several scopes natively.
+pub(super) fn let_in_for_all(
+    (service, gate): (&ResetService, &Gate),
+    request: &Extensions,
+    credential: &str,
+    scopes: &[Scope],
+    tenant: &TenantName,
+) -> (Option<CalledBy>, Result<(), Problem>) {
     let source = request.get::<Source>().map(|source| source.0);
     let known = service.authenticate(credential, source);
     let (caller, called_by) = match known_of_tenant(known, request, tenant) {
@@ -91,7 +102,7 @@ pub(super) fn let_in(
         Err(error) => return (None, Err(error.into())),
     };
     let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name);
-    (Some(called_by), admitted.and_then(|()| require_scope(&caller, scope)))
+    (Some(called_by), admitted.and_then(|()| require_scopes(&caller, scopes)))
 }
 
 /// The same for whoever brings no credential where a dialect is set to have them act as a caller. Nobody is
@@ -105,7 +116,7 @@ pub(super) fn let_in_as(
 ) -> (Option<CalledBy>, Result<(), Problem>) {
     let source = request.get::<Source>().map(|source| source.0);
     match known_of_tenant(service.caller_named(name, source), request, tenant) {
-        Ok((caller, called_by)) => (Some(called_by), require_scope(&caller, scope)),
+        Ok((caller, called_by)) => (Some(called_by), require_scopes(&caller, &[scope])),
         Err(error) => (None, Err(error.into())),
     }
 }
@@ -127,8 +138,9 @@ fn known_of_tenant(
     Ok((caller, called_by))
 }
 
-fn require_scope(caller: &Caller, scope: Scope) -> Result<(), Problem> {
-    if caller.may(scope) { Ok(()) } else { Err(Problem::new(ProblemKind::Forbidden)) }
+fn require_scopes(caller: &Caller, scopes: &[Scope]) -> Result<(), Problem> {
+    let may_all = scopes.iter().all(|scope| caller.may(*scope));
+    if may_all { Ok(()) } else { Err(Problem::new(ProblemKind::Forbidden)) }
 }
 
 /// Whether a request says in any way who calls.

@@ -487,6 +487,30 @@ const MISTAKES: [(&str, &str); 79] = [
         "[fabric]\nstrict_accounts = true\n",
         "2: fabric.strict_accounts: is true and fabric.accounts is empty, so every account would be refused; list accounts, or have it false",
     ),
+    (
+        "[loginradius]\nenabled = true\napi_key = \"\"\n",
+        "3: loginradius.api_key: wanted what your clients send as apikey, 1 to 128 characters A-Z a-z 0-9 . _ -, found \"\"",
+    ),
+    (
+        "[loginradius]\nenabled = true\napi_key = \"rsk_aaaa\"\n",
+        "3: loginradius.api_key: is the secret key of a caller, and is seen by everybody; make another caller's key, and send that as apisecret; wanted what your clients send as apikey, 1 to 128 characters A-Z a-z 0-9 . _ -",
+    ),
+    (
+        "[loginradius]\ntenant = \"acme\"\n",
+        "2: loginradius.tenant: no tenant \"acme\" is configured, there is \"default\"",
+    ),
+    (
+        "[loginradius]\ncaller = \"web\"\n",
+        "2: loginradius.caller: wanted the name of one of [[callers]] of the tenant \"default\", found \"web\"; make one: resetd callers add",
+    ),
+    (
+        "[loginradius]\nenabled = true\napi_key = \"a\"\n[directory]\nkind = \"file\"\nfile = \"a.toml\"\n",
+        "2: loginradius.enabled: is true, and directory hides who is a user; the answers of this API are tokens, and tell of unknown users: set directory.reveal_unknown_users = true, or have this API off",
+    ),
+    (
+        "[loginradius]\nenabled = true\ntenant = \"acme\"\napi_key = \"a\"\n[tenants.acme]\naudience = \"a\"\n[tenants.acme.directory]\nkind = \"file\"\nfile = \"a.toml\"\n",
+        "2: loginradius.enabled: is true, and tenants.acme.directory hides who is a user; the answers of this API are tokens, and tell of unknown users: set tenants.acme.directory.reveal_unknown_users = true, or have this API off",
+    ),
     ("[outbox]\ncapacity = 0\n", "2: outbox.capacity: wanted 1 to 1000000, found 0"),
     (
         "[audit]\nsink = \"syslog\"\n",

@@ -120,6 +120,18 @@ fn every_command_and_every_example_of_the_page_about_fabric_works() {
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
+#[test]
+fn every_command_of_the_page_about_loginradius_prints_what_stands_there() {
+    let page = read("docs/dialects/loginradius.md");
+    let steps = steps(&page);
+    assert_eq!(steps.len(), 11);
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("settings.toml"), &blocks(&page, "toml")[0]).unwrap();
+    let output = run(folder.path(), &["--config", "settings.toml", "config", "check"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -230,6 +242,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "docs/audit.md",
         "docs/delivery.md",
         "docs/dialects/fabric.md",
+        "docs/dialects/loginradius.md",
         "docs/dialects/rebilly.md",
         "docs/directory.md",
         "docs/journal.md",

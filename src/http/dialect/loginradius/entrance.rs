@@ -11,7 +11,7 @@ use super::refusal::Refusal;
 use crate::domain::caller::Scope;
 use crate::domain::dialect::LoginRadius;
 use crate::domain::identifier::Username;
-use crate::http::caller::{CalledBy, let_in, let_in_as};
+use crate::http::caller::{CalledBy, let_in, let_in_as, let_in_for_all};
 use crate::http::limit::Gate;
 use crate::http::problem::Problem;
 use crate::http::source::Source;
@@ -60,8 +60,14 @@ impl Desk {
             Err(Differ) => return (None, Err(Refusal::secret_wrong())),
         };
         let (extensions, tenant) = (request.extensions(), &dialect.tenant);
+        // Natively it takes one scope to get a token and another one to have mail sent.
+        let also_mails = scope == Scope::Issue && parameters.flag("sendemail") == Some(true);
+        let desk = (service, &self.gate);
         let (by, admitted) = match (secret, dialect.caller.as_deref()) {
-            (Some(secret), _) => let_in((service, &self.gate), extensions, secret, scope, tenant),
+            (Some(secret), _) if also_mails => {
+                let_in_for_all(desk, extensions, secret, &[scope, Scope::Deliver], tenant)
+            }
+            (Some(secret), _) => let_in(desk, extensions, secret, scope, tenant),
             // Tokens in answers are for those only who can show who they are.
             (None, Some(name)) if scope != Scope::Issue => {
                 let_in_as(service, extensions, name, scope, tenant)
@@ -123,6 +129,20 @@ impl Parameters {
     /// The value of a parameter, if it has one.
     pub(super) fn one(&self, name: &'static str) -> Result<Option<&str>, Differ> {
         same(self.all(name))
+    }
+
+    /// Whether a parameter says yes or no, if it says one of them.
+    pub(super) fn flag(&self, name: &'static str) -> Option<bool> {
+        self.one(name).ok().and_then(|text| flag(text.unwrap_or_default()))
+    }
+}
+
+/// Reads yes or no as the libraries write it: `true`, `True` or `1`; nothing is no.
+pub(super) fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" => Some(true),
+        "false" | "0" | "" => Some(false),
+        _ => None,
     }
 }
 

@@ -4,7 +4,7 @@ use axum::extract::{FromRequest as _, Request};
 use axum::http::header;
 use resetd_verify::json::{self, JsonError, Object, Value};
 
-use super::entrance::{Differ, Visit, same};
+use super::entrance::{Differ, Visit, flag, same};
 use super::refusal::Refusal;
 use crate::domain::email::EmailAddress;
 use crate::domain::identifier::Username;
@@ -46,9 +46,9 @@ impl Wish {
         let of_header = headers.get("x-preventwebhook").map(|value| value.to_str().unwrap_or("?"));
         let prevents_webhooks = match of_header {
             Some(text) => flag(text),
-            None => parameters.one("prevent_webhook").ok().and_then(|it| flag(it.unwrap_or(""))),
+            None => parameters.flag("prevent_webhook"),
         };
-        let sends_mail = parameters.one("sendemail").ok().and_then(|text| flag(text.unwrap_or("")));
+        let sends_mail = parameters.flag("sendemail");
         let once = |_: Differ| Refusal::parameter("The resetpasswordurl is there twice.");
         let return_url = parameters.one("resetpasswordurl").map_err(once)?;
         let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
@@ -141,13 +141,4 @@ fn text_of(object: &Object<'_>, names: &[&str]) -> Result<Option<String>, Refusa
     let one = same(texts.into_iter());
     let twice = |_: Differ| Refusal::parameter("The body names two of what is wanted once.");
     Ok(one.map_err(twice)?.map(ToOwned::to_owned))
-}
-
-/// Reads yes or no as the libraries write it: `true`, `True` or `1`; nothing is no.
-fn flag(text: &str) -> Option<bool> {
-    match text.to_ascii_lowercase().as_str() {
-        "true" | "1" => Some(true),
-        "false" | "0" | "" => Some(false),
-        _ => None,
-    }
 }

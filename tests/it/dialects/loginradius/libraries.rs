@@ -25,6 +25,8 @@ const URL: &str = "https://app.example.com/resetpassword";
 
 /// The service as the vendor's clients want it, with no mails but those that they ask for.
 const LOGINRADIUS: &str = "
+[audit]
+sink = \"file\"
 [mail]
 notices = false
 [link]
@@ -95,15 +97,20 @@ impl App {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Ends it, when all that was promised is sent, and reads the mails. The log has no secret of anybody.
-    fn end(self) -> Vec<Value> {
-        let log = self.server.log();
-        for secret in ["rsk_", "eyJ", "correct horse", "ann@"] {
-            assert!(!log.contains(secret), "{secret}");
-        }
+    /// Ends it, when all that was promised is sent, and reads the mails and the audit trail. That and the log
+    /// have no secret of anybody.
+    fn end(self) -> (Vec<Value>, Vec<Value>) {
         let (status, folder) = self.server.stop();
         assert!(status.success(), "{status}");
-        mails(&folder)
+        let log = fs::read_to_string(folder.path().join("log.jsonl")).unwrap();
+        let files = fs::read_dir(folder.path().join("audit")).unwrap();
+        let files = files.map(|entry| entry.unwrap().path());
+        let files = files.filter(|path| path.extension().is_some_and(|it| it == "jsonl"));
+        let trail: String = files.map(|path| fs::read_to_string(path).unwrap()).collect();
+        for secret in ["rsk_", "eyJ", "correct horse", "ann@"] {
+            assert!(!log.contains(secret) && !trail.contains(secret), "{secret}");
+        }
+        (mails(&folder), trail.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }
 }
 
@@ -197,9 +204,14 @@ fn the_library_for_node_gets_tokens_has_mails_sent_and_spends_a_token_once() {
     ));
     assert_eq!(spent[0], json!({ "answer": { "IsPosted": true } }));
     assert_eq!([refusal(&spent[1]), refusal(&spent[2])], [974, 1063]);
-    let mails = app.end();
+    let (mails, trail) = app.end();
     let [mail] = &mails[..] else { panic!("{mails:?}") };
     assert_eq!(payload(&mailed_token(mail)), payload(&tokens[12]));
+    let of = |action: &str| trail.iter().filter(|line| line["action"] == action).count();
+    assert_eq!([of("issue"), of("redeem"), of("delivered")], [19, 3, 1], "{trail:?}");
+    let reused: Vec<_> = trail.iter().filter(|line| line["reuse"] == true).collect();
+    assert_eq!(reused.len(), 1);
+    assert_eq!(reused[0]["outcome"], "token_used");
 }
 
 #[test]
@@ -230,7 +242,7 @@ fn the_library_for_python_gets_tokens_has_mails_sent_and_spends_a_token_once() {
     ));
     assert_eq!(spent[0], json!({ "answer": { "IsPosted": true } }));
     assert_eq!([refusal(&spent[1]), refusal(&spent[2])], [974, 1063]);
-    let mails = app.end();
+    let (mails, _) = app.end();
     let [mail] = &mails[..] else { panic!("{mails:?}") };
     assert_eq!(payload(&mailed_token(mail)), payload(&tokens[11]));
 }
@@ -244,8 +256,14 @@ fn the_libraries_have_a_link_sent_without_a_secret_and_learn_of_no_user() {
     assert_eq!(node, [posted.clone(), posted.clone()]);
     let python = app.python(&calls("authentication.forgot_password"));
     assert_eq!(python, [posted.clone(), posted]);
-    let mails = app.end();
+    let (mails, trail) = app.end();
     assert_eq!(mails.len(), 2);
+    let of = |action: &str, outcome: &str| {
+        let is_it = |line: &&Value| line["action"] == action && line["outcome"] == outcome;
+        trail.iter().filter(is_it).filter(|line| line["caller"] == "loginradius").count()
+    };
+    let found = [of("deliver", "ok"), of("delivered", "ok"), of("delivered", "user_unknown")];
+    assert_eq!(found, [4, 2, 2], "{trail:?}");
     let tokens: BTreeSet<_> = mails.iter().map(mailed_token).collect();
     assert_eq!(tokens.len(), 2);
 }
@@ -271,7 +289,7 @@ fn a_library_that_prevents_webhooks_has_none_told_of_its_tokens() {
     };
     app.node(&calls(true)).iter().for_each(|outcome| drop(token(outcome)));
     let tokens: Vec<_> = app.node(&calls(false)).iter().map(token).collect();
-    assert_eq!(app.end().len(), 2);
+    assert_eq!(app.end().0.len(), 2);
     let mut events: Vec<_> = (0..3)
         .map(|_| {
             let event: Value = serde_json::from_str(&receiver.next().body).unwrap();
