@@ -76,14 +76,11 @@ impl Desk {
         };
         let is_known = secret.is_some();
         let (headers, source) = (headers.clone(), extensions.get::<Source>().copied());
-        let visit = match (&by, admitted) {
-            (_, Err(problem)) => Err(problem.into()),
-            (None, Ok(())) => Err(Refusal::secret_wrong()),
-            (Some(by), Ok(())) => {
-                let (by, gate) = (by.clone(), self.gate.clone());
-                Ok(Visit { by, is_known, parameters, headers, source, gate })
-            }
-        };
+        let gate = self.gate.clone();
+        let admitted = admitted.map_err(Refusal::from);
+        let visit = admitted
+            .and_then(|()| by.clone().ok_or_else(Refusal::secret_wrong))
+            .map(|by| Visit { by, is_known, parameters, headers, source, gate });
         (by, visit)
     }
 }
