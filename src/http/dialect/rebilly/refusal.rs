@@ -50,9 +50,7 @@ fn tell(refusal: Refusal, spoken: Spoken, response: &mut Response) {
     let Words { status, detail, field } = words(refusal.kind, spoken);
     let status = status.unwrap_or(refusal.status);
     let mut invalid_fields = refusal.invalid_fields;
-    invalid_fields.extend(
-        field.map(|(field, message)| InvalidField { field: field.into(), message: message.into() }),
-    );
+    invalid_fields.extend(field.map(|(field, message)| InvalidField::known(field, message)));
     let body = Told {
         status: status.as_u16(),
         r#type: format!("urn:resetd:problem:{}", refusal.kind.code()),
