@@ -2,13 +2,14 @@
 
 mod fabric;
 mod loginradius;
+mod servicestack;
 
 use super::ConfigError;
 use super::check::Check;
-use super::raw::{RawConfig, RawDialect, RawRebilly};
+use super::raw::{RawConfig, RawRebilly};
 use super::tenants::{Tenant, find_tenant};
 use crate::domain::caller::Callers;
-use crate::domain::dialect::{Dialects, Rebilly, ServiceStack};
+use crate::domain::dialect::{Dialects, Rebilly};
 use crate::domain::policy::TenantName;
 
 impl Check<'_> {
@@ -18,26 +19,14 @@ impl Check<'_> {
         tenants: &[Tenant],
         callers: &Callers,
     ) -> Result<Dialects, ConfigError> {
-        let tenant =
-            |section: &str, dialect: &RawDialect| self.tenant_of_dialect(section, dialect, tenants);
         let RawRebilly { enabled, tenant: of, all_callers } = &raw.rebilly;
         let rebilly = self.tenant_if_enabled("rebilly", *enabled, of, tenants)?;
         Ok(Dialects {
             rebilly: rebilly.map(|tenant| Rebilly { tenant, takes_all_callers: *all_callers }),
             fabric: self.fabric(&raw.fabric, tenants)?,
             loginradius: self.loginradius(&raw.loginradius, tenants, callers)?,
-            servicestack: tenant("servicestack", &raw.servicestack)?
-                .map(|tenant| ServiceStack { tenant }),
+            servicestack: self.servicestack(raw, tenants)?,
         })
-    }
-
-    fn tenant_of_dialect(
-        &self,
-        section: &str,
-        dialect: &RawDialect,
-        tenants: &[Tenant],
-    ) -> Result<Option<TenantName>, ConfigError> {
-        self.tenant_if_enabled(section, dialect.enabled, &dialect.tenant, tenants)
     }
 
     /// The tenant of a dialect that is on. What is written of one that is off must be right, too.

@@ -47,7 +47,15 @@ pub(super) fn secret_variable(key: &str) -> Option<&'static str> {
 const OF_TENANTS: [&str; 1] = ["directory"];
 
 /// Sections whose names are the user's own: they stand in files only.
-const IN_FILES_ONLY: [&str; 4] = ["tenants.", "callers.", "bearers.", "webhooks."];
+const IN_FILES_ONLY: [&str; 7] = [
+    "tenants.",
+    "callers.",
+    "bearers.",
+    "webhooks.",
+    "servicestack.appliances.",
+    "servicestack.suites.",
+    "servicestack.subdomains.",
+];
 
 /// Where a value was set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ pub(super) struct RawConfig {
     pub(super) rebilly: RawRebilly,
     pub(super) fabric: RawFabric,
     pub(super) loginradius: RawLoginRadius,
-    pub(super) servicestack: RawDialect,
+    pub(super) servicestack: RawServiceStack,
     #[serde(default)]
     pub(super) tenants: BTreeMap<String, RawTenant>,
     #[serde(default)]
@@ -193,13 +193,6 @@ pub(super) struct RawRebilly {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a section")]
-pub(super) struct RawDialect {
-    pub(super) enabled: bool,
-    pub(super) tenant: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, expecting = "a section")]
 pub(super) struct RawFabric {
     pub(super) enabled: bool,
     pub(super) tenant: String,
@@ -215,6 +208,21 @@ pub(super) struct RawLoginRadius {
     pub(super) tenant: String,
     pub(super) api_key: String,
     pub(super) caller: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a section")]
+pub(super) struct RawServiceStack {
+    pub(super) enabled: bool,
+    pub(super) tenant: String,
+    pub(super) public: bool,
+    pub(super) json_names: String,
+    #[serde(default)]
+    pub(super) appliances: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) suites: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) subdomains: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]

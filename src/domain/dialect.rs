@@ -2,10 +2,14 @@
 //! know.
 
 mod fabric;
+mod guid;
+mod servicestack;
 
 use super::policy::TenantName;
 
 pub use fabric::{Fabric, FabricAccount};
+pub use guid::Guid;
+pub use servicestack::{Misplaced, Named, Places, ServiceStack};
 
 /// The dialects that are on.
 #[derive(Clone, Debug, Default)]
@@ -38,11 +42,4 @@ pub struct LoginRadius {
     pub api_key: String,
     /// The caller that whoever sends no secret acts as, where the vendor wants none.
     pub caller: Option<String>,
-}
-
-/// A `ServiceStack` service's password resets.
-#[derive(Clone, Debug)]
-pub struct ServiceStack {
-    /// The tenant of requests that name no appliance of another.
-    pub tenant: TenantName,
 }

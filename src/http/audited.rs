@@ -55,6 +55,8 @@ fn action_of(method: &Method, route: &str) -> Option<Action> {
         }
         "/password-tokens/{token}" if *method == Method::DELETE => Action::Revoke,
         "/deliveries" | "/identity/v2/auth/password" if is_post => Action::Deliver,
+        // What it is really about, its handler says.
+        "/api/{*operation}" | "/Api/{*operation}" | "/API/{*operation}" => Action::Deliver,
         "/identity/v2/auth/password/reset" if *method == Method::PUT => Action::Redeem,
         "/reset/check" | "/tenants/{tenant}/reset/check" if is_post => Action::Check,
         "/redemptions" if is_post => Action::Redeem,
@@ -89,6 +91,17 @@ impl KnownCaller {
     }
 }
 
+/// What is really asked for, where several things have one route.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownAction(Arc<OnceLock<Option<Action>>>);
+
+impl KnownAction {
+    /// Nothing if it is nothing to keep a record of.
+    pub(super) fn is(&self, action: Option<Action>) {
+        let _ = self.0.set(action);
+    }
+}
+
 /// The line that a request will make. One that is dropped with its client gone, or cut at the end of
 /// the server, makes it all the same: what was asked for may have been done.
 #[derive(Debug)]
@@ -97,6 +110,7 @@ pub(super) struct Pending {
     /// Nothing if it makes none, or has made it.
     event: Option<Event>,
     known: KnownCaller,
+    really: KnownAction,
 }
 
 impl Pending {
@@ -113,27 +127,34 @@ impl Pending {
             request_id: Some(id.to_owned()),
             ..Event::new(action, "unanswered")
         });
-        let known = KnownCaller::default();
+        let (known, really) = (KnownCaller::default(), KnownAction::default());
         if event.is_some() {
             extensions.insert(known.clone());
+            extensions.insert(really.clone());
         }
-        Self { audit: audit.clone(), event, known }
+        Self { audit: audit.clone(), event, known, really }
     }
 
     /// The request is answered.
     pub(super) fn answered(mut self, facts: &Facts<'_>, answer: &Extensions) {
-        let Some(event) = self.event.take() else { return };
+        let Some(event) = self.take() else { return };
         // That metrics are read is nothing that anybody does.
         if event.action == Action::Metrics && facts.is_ok() {
             return;
         }
         self.audit.record(completed(event, facts, answer));
     }
+
+    fn take(&mut self) -> Option<Event> {
+        let event = self.event.take()?;
+        let action = self.really.0.get().copied().unwrap_or(Some(event.action));
+        action.map(|action| Event { action, ..event })
+    }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
-        let Some(mut event) = self.event.take() else { return };
+        let Some(mut event) = self.take() else { return };
         if let Some(by) = self.known.0.get() {
             event.caller = Some(by.caller.clone());
             event.tenant = Some(by.tenant.policy().tenant.to_string());

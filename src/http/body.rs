@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::{FromRequest, Request};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use resetd_verify::json::{self, Object, Value};
@@ -62,6 +63,18 @@ impl<S: Send + Sync> FromRequest<S> for JsonBodyOrNone {
         }
         JsonBody::from_request(request, state).await.map(Self)
     }
+}
+
+/// The bytes of a body of whichever kind that came within the limits, for those who read it their own way.
+pub(super) async fn read_any(parts: &Parts, body: Body) -> Result<Bytes, Problem> {
+    let Some(limits) = parts.extensions.get::<BodyLimits>().copied() else {
+        return Err(Problem::new(ProblemKind::Internal));
+    };
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType));
+    }
+    check_length(&parts.headers, limits.max_bytes)?;
+    read(body, limits).await
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Problem> {

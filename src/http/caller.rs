@@ -161,11 +161,16 @@ fn authenticate(
     service: &ResetService,
     request: &Request,
 ) -> Result<(Arc<Caller>, Tenant), Problem> {
+    let source = request.extensions().get::<Source>().map(|source| source.0);
+    Ok(service.authenticate(credential(request)?, source)?)
+}
+
+/// The one credential of a request, where the native API has it.
+pub(super) fn credential(request: &Request) -> Result<&str, Problem> {
     if is_in_query(request.uri()) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));
     }
-    let source = request.extensions().get::<Source>().map(|source| source.0);
-    Ok(service.authenticate(api_key(request.headers())?, source)?)
+    api_key(request.headers())
 }
 
 /// The one credential of a request (RFC 6750 §2.1). Two of them would leave it to each reader which

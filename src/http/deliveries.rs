@@ -18,6 +18,7 @@ use crate::domain::email::EmailAddress;
 use crate::domain::language::Language;
 use crate::domain::order::Channel;
 use crate::domain::time::to_rfc3339;
+use crate::journal::Attempt;
 use crate::service::{DeliveryRequest, Promised, Tenant};
 
 /// `POST /deliveries`
@@ -32,33 +33,36 @@ pub(super) async fn deliver(
     let request = read_request(&by.tenant, &headers, &body)?;
     let username = request.issue.username.as_str();
     let user = Extension(AboutUser::new(username));
-    let tenant = &by.tenant.policy().tenant;
-    if let Err(error) = by.tenant.require_sendable(&request) {
-        return Ok((user, Problem::from(error)).into_response());
-    }
-    let is_repeat = attempt.is_some_and(|attempt| by.tenant.is_repeat(attempt));
-    // Where nobody may learn who is a user, a flood of requests for one looks like the first of them.
-    let admitted = if is_repeat {
-        Ok(false)
-    } else if by.tenant.sending().hides_users() {
-        Ok(!gate.rules().admits_user_unseen(tenant, username))
-    } else {
-        gate.rules().admit_user(tenant, username).map(|()| false)
-    };
-    let promised = match admitted {
-        Ok(is_throttled) => {
-            let (CalledBy { caller, tenant }, request) = (by.clone(), request.clone());
-            let deliver =
-                async move { tenant.deliver(&caller, &request, attempt, is_throttled).await };
-            undisturbed(deliver).await?.map_err(Problem::from)
-        }
-        Err(problem) => Err(problem),
-    };
+    let promised = promise(&by, &gate, &request, attempt).await;
     let answer = promised.map(|promised| {
         let about = Extension(AboutToken(promised.id));
         (StatusCode::ACCEPTED, about, Json(Delivery::new(&request, promised)))
     });
     Ok((user, answer).into_response())
+}
+
+/// Promises a link for whoever may have it sent, and counts it.
+pub(super) async fn promise(
+    by: &CalledBy,
+    gate: &Gate,
+    request: &DeliveryRequest,
+    attempt: Option<Attempt>,
+) -> Result<Promised, Problem> {
+    let (tenant, username) = (&by.tenant.policy().tenant, request.issue.username.as_str());
+    by.tenant.require_sendable(request)?;
+    let is_repeat = attempt.is_some_and(|attempt| by.tenant.is_repeat(attempt));
+    // Where nobody may learn who is a user, a flood of requests for one looks like the first of them.
+    let is_throttled = if is_repeat {
+        false
+    } else if by.tenant.sending().hides_users() {
+        !gate.rules().admits_user_unseen(tenant, username)
+    } else {
+        gate.rules().admit_user(tenant, username)?;
+        false
+    };
+    let (CalledBy { caller, tenant }, request) = (by.clone(), request.clone());
+    let deliver = async move { tenant.deliver(&caller, &request, attempt, is_throttled).await };
+    Ok(undisturbed(deliver).await??)
 }
 
 fn read_request(

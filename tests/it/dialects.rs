@@ -3,3 +3,4 @@
 mod fabric;
 mod loginradius;
 mod rebilly;
+mod servicestack;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-const PYTHON_PACKAGES: [&str; 8] = [
+const PYTHON_PACKAGES: [&str; 9] = [
     "pyjwt[crypto]==2.15.1",
     "cryptography==50.0.2",
     "prometheus-client==0.26.0",
@@ -15,13 +15,15 @@ const PYTHON_PACKAGES: [&str; 8] = [
     "requests==2.34.2",
     "schemathesis==4.32.5",
     "LoginRadius-v2==11.7.0",
+    "servicestack==0.1.15",
 ];
-const NODE_PACKAGES: [&str; 5] = [
+const NODE_PACKAGES: [&str; 6] = [
     "jose@6.2.18",
     "standardwebhooks@1.1.1",
     "smtp-server@3.21.6",
     "rebilly-js-sdk@62.162.1",
     "loginradius-sdk@11.7.0",
+    "@servicestack/client@2.1.13",
 ];
 
 const GET_PYTHON: &str =

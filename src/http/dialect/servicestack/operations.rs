@@ -1,0 +1,118 @@
+//! What the operations do: the same as the native API, for whoever may do it there.
+
+use axum::http::{HeaderMap, header};
+
+use super::fault::{Fault, error};
+use super::members::{Member, Members};
+use crate::domain::dialect::{Guid, Misplaced, Named, ServiceStack};
+use crate::domain::email::EmailAddress;
+use crate::domain::identifier::Username;
+use crate::domain::issue::IssueRequest;
+use crate::domain::language::Language;
+use crate::domain::order::Channel;
+use crate::domain::policy::{Expiry, TenantName};
+use crate::domain::secret::Secret;
+use crate::service::{DeliveryRequest, RedeemRequest, Tenant};
+
+/// The tenant whose users a request means.
+pub(super) fn tenant_of<'d>(
+    dialect: &'d ServiceStack,
+    members: &Members,
+) -> Result<&'d TenantName, Fault> {
+    let guid = |member| match members.get(member).map(Guid::parse) {
+        Some(None) => {
+            Err(Fault::of_member(member, "SerializationException", "Wanted a GUID of 32 digits."))
+        }
+        Some(guid) => Ok(guid),
+        None => Ok(None),
+    };
+    let named = Named {
+        appliance: guid(Member::ApplianceId)?,
+        suite: guid(Member::SuiteId)?,
+        subdomain: members.get(Member::SubdomainName),
+    };
+    dialect.tenant_of(named).map_err(|misplaced| {
+        let member = match misplaced {
+            Misplaced::Appliance => Member::ApplianceId,
+            Misplaced::Suite => Member::SuiteId,
+            Misplaced::Subdomain => Member::SubdomainName,
+        };
+        let message = "It names nothing here, or something else than another member does.";
+        Fault::of_member(member, "Predicate", message)
+    })
+}
+
+/// What `GetResetPasswordToken` asks to have sent. Where no directory says where to, the user's name does, which
+/// must be an address then.
+pub(super) fn delivery(
+    tenant: &Tenant,
+    members: &Members,
+    headers: &HeaderMap,
+) -> Result<DeliveryRequest, Fault> {
+    let mut errors = Vec::new();
+    let name = members.get(Member::UserName);
+    let username = name.and_then(Username::parse);
+    if name.is_none() {
+        errors.push(error(Member::UserName, "NotEmpty", "'User Name' must not be empty."));
+    } else if username.is_none() {
+        let message = "Wanted at most 256 bytes of text in Unicode form NFC.";
+        errors.push(error(Member::UserName, "Predicate", message));
+    }
+    let to = match (&username, &tenant.sending().users) {
+        (Some(username), None) => EmailAddress::parse(username.as_str()),
+        (None, _) | (_, Some(_)) => None,
+    };
+    if username.is_some() && to.is_none() && tenant.sending().users.is_none() {
+        let message = "'User Name' is not a valid email address.";
+        errors.push(error(Member::UserName, "Email", message));
+    }
+    let wanted = members.get(Member::ApplianceLoginUrl);
+    let return_url = wanted.and_then(|url| tenant.sending().return_urls.allow(url));
+    if wanted.is_some() && return_url.is_none() {
+        let message = "It is not one of the addresses that links may lead to.";
+        errors.push(error(Member::ApplianceLoginUrl, "Predicate", message));
+    }
+    match (username, Fault::of_members(errors)) {
+        (Some(username), None) => Ok(DeliveryRequest {
+            issue: IssueRequest {
+                username,
+                credential_id: None,
+                credential_version: None,
+                user_id: None,
+                expiry: Expiry::Default,
+            },
+            channel: Channel::Email,
+            to,
+            languages: languages(headers),
+            return_url: return_url.map(|url| url.as_str().to_owned()),
+        }),
+        (_, Some(fault)) => Err(fault),
+        (None, None) => Err(Fault::of_argument("'User Name' must not be empty.")),
+    }
+}
+
+/// The token that `PasswordReset` asks to have spent. Of the passwords it is looked at whether they are the same,
+/// so that no token is spent for one that was mistyped; the app behind it sets the password.
+pub(super) fn redemption(members: &Members) -> Result<RedeemRequest, Fault> {
+    let mut errors = Vec::new();
+    let (token, password) = (members.get(Member::Token), members.get(Member::NewPassword));
+    if token.is_none() {
+        errors.push(error(Member::Token, "NotEmpty", "'Token' must not be empty."));
+    }
+    if password != members.get(Member::ConfirmPassword) {
+        let message = "'Confirm Password' must be equal to 'New Password'.";
+        errors.push(error(Member::ConfirmPassword, "Equal", message));
+    }
+    Fault::of_members(errors).map_or(Ok(()), Err)?;
+    Ok(RedeemRequest {
+        token: Secret::new(token.unwrap_or_default()),
+        credential_id: None,
+        credential_version: None,
+        hold: None,
+    })
+}
+
+fn languages(headers: &HeaderMap) -> Vec<Language> {
+    let accepted = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+    accepted.map(Language::accepted).unwrap_or_default()
+}
