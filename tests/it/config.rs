@@ -23,7 +23,7 @@ use tracing::level_filters::LevelFilter;
 use crate::server::{run, stderr};
 
 /// Every setting there is, with its documented default.
-const SETTINGS: [(&str, &str); 96] = [
+const SETTINGS: [(&str, &str); 98] = [
     ("audit.directory", r#""audit""#),
     ("audit.keep_files", "0"),
     ("audit.rotate_bytes", "67108864"),
@@ -105,6 +105,8 @@ const SETTINGS: [(&str, &str); 96] = [
     ("server.shutdown_seconds", "10"),
     ("server.socket_mode", r#""0660""#),
     ("servicestack.enabled", "false"),
+    ("servicestack.json_names", r#""pascal""#),
+    ("servicestack.public", "false"),
     ("servicestack.tenant", r#""default""#),
     ("state.capacity", "1000000"),
     ("state.directory", r#""state""#),
@@ -350,7 +352,7 @@ fn a_mistake_is_refused_with_its_line_what_was_wanted_and_what_was_found() {
 }
 
 /// Each with the message that it gets, from the line number on.
-const MISTAKES: [(&str, &str); 80] = [
+const MISTAKES: [(&str, &str); 82] = [
     // Not TOML.
     ("[token\n", "1: unclosed table, expected `]`"),
     ("[token]\nlifetime_seconds = 60\nlifetime_seconds = 61\n", "3: duplicate key"),
@@ -510,6 +512,14 @@ const MISTAKES: [(&str, &str); 80] = [
     (
         "[loginradius]\nenabled = true\ntenant = \"acme\"\napi_key = \"a\"\n[tenants.acme]\naudience = \"a\"\n[tenants.acme.directory]\nkind = \"file\"\nfile = \"a.toml\"\n",
         "2: loginradius.enabled: is true, and tenants.acme.directory hides who is a user; the answers of this API are tokens, and tell of unknown users: set tenants.acme.directory.reveal_unknown_users = true, or have this API off",
+    ),
+    (
+        "[servicestack]\njson_names = \"snake\"\n",
+        "2: servicestack.json_names: wanted \"pascal\" or \"camel\", found \"snake\"",
+    ),
+    (
+        "[servicestack]\nenabled = true\n",
+        "2: servicestack.enabled: is true, and it is not known where the links of the tenant \"default\" lead; set link.template, or page.enabled = true",
     ),
     ("[outbox]\ncapacity = 0\n", "2: outbox.capacity: wanted 1 to 1000000, found 0"),
     (

@@ -132,6 +132,13 @@ fn every_command_of_the_page_about_loginradius_prints_what_stands_there() {
     assert!(output.status.success(), "{}", stderr(&output));
 }
 
+#[test]
+fn every_command_of_the_page_about_servicestack_prints_what_stands_there() {
+    let steps = steps(&read("docs/dialects/servicestack.md"));
+    assert_eq!(steps.len(), 7);
+    run_all(&steps, Session::start(tempfile::tempdir().unwrap()));
+}
+
 fn run_all(steps: &[Step], mut session: Session) {
     let mut failures = Vec::new();
     for step in steps {
@@ -244,6 +251,7 @@ fn every_link_inside_the_repository_leads_to_a_file() {
         "docs/dialects/fabric.md",
         "docs/dialects/loginradius.md",
         "docs/dialects/rebilly.md",
+        "docs/dialects/servicestack.md",
         "docs/directory.md",
         "docs/journal.md",
         "docs/keys.md",

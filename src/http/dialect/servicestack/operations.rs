@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, header};
 
+use super::answer::ResponseError;
 use super::fault::{Fault, error};
 use super::members::{Member, Members};
 use crate::domain::dialect::{Guid, Misplaced, Named, ServiceStack};
@@ -12,6 +13,7 @@ use crate::domain::language::Language;
 use crate::domain::order::Channel;
 use crate::domain::policy::{Expiry, TenantName};
 use crate::domain::secret::Secret;
+use crate::http::problem::{Problem, ProblemKind};
 use crate::service::{DeliveryRequest, RedeemRequest, Tenant};
 
 /// The tenant whose users a request means.
@@ -50,30 +52,15 @@ pub(super) fn delivery(
     headers: &HeaderMap,
 ) -> Result<DeliveryRequest, Fault> {
     let mut errors = Vec::new();
-    let name = members.get(Member::UserName);
-    let username = name.and_then(Username::parse);
-    if name.is_none() {
-        errors.push(error(Member::UserName, "NotEmpty", "'User Name' must not be empty."));
-    } else if username.is_none() {
-        let message = "Wanted at most 256 bytes of text in Unicode form NFC.";
-        errors.push(error(Member::UserName, "Predicate", message));
-    }
-    let to = match (&username, &tenant.sending().users) {
-        (Some(username), None) => EmailAddress::parse(username.as_str()),
-        (None, _) | (_, Some(_)) => None,
-    };
-    if username.is_some() && to.is_none() && tenant.sending().users.is_none() {
-        let message = "'User Name' is not a valid email address.";
-        errors.push(error(Member::UserName, "Email", message));
-    }
+    let addressee = addressee(tenant, members).map_err(|error| errors.push(error)).ok();
     let wanted = members.get(Member::ApplianceLoginUrl);
     let return_url = wanted.and_then(|url| tenant.sending().return_urls.allow(url));
     if wanted.is_some() && return_url.is_none() {
         let message = "It is not one of the addresses that links may lead to.";
         errors.push(error(Member::ApplianceLoginUrl, "Predicate", message));
     }
-    match (username, Fault::of_members(errors)) {
-        (Some(username), None) => Ok(DeliveryRequest {
+    match (addressee, Fault::of_members(errors)) {
+        (Some((username, to)), None) => Ok(DeliveryRequest {
             issue: IssueRequest {
                 username,
                 credential_id: None,
@@ -87,8 +74,26 @@ pub(super) fn delivery(
             return_url: return_url.map(|url| url.as_str().to_owned()),
         }),
         (_, Some(fault)) => Err(fault),
-        (None, None) => Err(Fault::of_argument("'User Name' must not be empty.")),
+        (None, None) => Err(Problem::new(ProblemKind::Internal).into()),
     }
+}
+
+/// Whom a link is for, and where to if no directory says so.
+fn addressee(
+    tenant: &Tenant,
+    members: &Members,
+) -> Result<(Username, Option<EmailAddress>), ResponseError> {
+    let refused = |code, message| error(Member::UserName, code, message);
+    let name = members.get(Member::UserName);
+    let name = name.ok_or(refused("NotEmpty", "'User Name' must not be empty."))?;
+    let wanted = "Wanted at most 256 bytes of text in Unicode form NFC.";
+    let username = Username::parse(name).ok_or(refused("Predicate", wanted))?;
+    if tenant.sending().users.is_some() {
+        return Ok((username, None));
+    }
+    let wanted = "'User Name' is not a valid email address.";
+    let to = EmailAddress::parse(name).ok_or(refused("Email", wanted))?;
+    Ok((username, Some(to)))
 }
 
 /// The token that `PasswordReset` asks to have spent. Of the passwords it is looked at whether they are the same,

@@ -13,7 +13,7 @@ use crate::server::{PATIENCE, Server, end_of, stderr, stdout};
 
 fn server(names: &str) -> Server {
     let settings = format!(
-        "token.supersede = false\nlimits.user_tokens_per_hour = 0\n[link]\ntemplate = \"https://app.example.com/reset#{{token}}\"\nreturn_urls = [\"https://app.example.com/other\"]\n[servicestack]\nenabled = true\njson_names = \"{names}\"\n"
+        "token.supersede = false\naudit.sink = \"file\"\nlimits.user_tokens_per_hour = 0\n[link]\ntemplate = \"https://app.example.com/reset#{{token}}\"\nreturn_urls = [\"https://app.example.com/other\"]\n[servicestack]\nenabled = true\njson_names = \"{names}\"\n"
     );
     Server::start_with(&settings, &[])
 }
@@ -37,6 +37,25 @@ fn mails(server: &Server, count: usize) -> Vec<Vec<u8>> {
             return files.iter().map(|file| fs::read(file).unwrap()).collect();
         }
         assert!(Instant::now() < deadline, "{} mails of {count}", files.len());
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The lines of the trail about what was asked for, once there are so many.
+fn trail(server: &Server, count: usize) -> Vec<Value> {
+    let path = server.folder.path().join(format!("audit/audit-{:020}.jsonl", 1));
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let lines = lines.map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let asked = |line: &Value| line["action"] == "deliver" || line["action"] == "redeem";
+        let lines: Vec<_> = lines.filter(asked).collect();
+        // The last thing that was asked for is the last one that is awaited.
+        if lines.len() >= count && lines.iter().any(|line| line["outcome"] == "token_unknown") {
+            return lines;
+        }
+        assert!(Instant::now() < deadline, "{} lines of {count}", lines.len());
         thread::sleep(Duration::from_millis(20));
     }
 }
@@ -66,6 +85,15 @@ fn walk(names: &str, client: impl Fn() -> Command) {
     let token = links[0].split_once('#').unwrap().1;
     let reset = told(&server, &mut client(), &["reset", token]);
     assert_eq!(reset["codes"], serde_json::json!(["", "TokenUsed", "NotFound"]));
+    let trail = trail(&server, count + 3);
+    let told = |action: &str, outcome: &str| {
+        let is_it = |line: &&Value| line["action"] == action && line["outcome"] == outcome;
+        trail.iter().filter(is_it).count()
+    };
+    assert_eq!(told("deliver", "ok"), count);
+    assert_eq!(told("redeem", "ok"), 1);
+    assert_eq!(told("redeem", "token_used"), 1);
+    assert_eq!(told("redeem", "token_unknown"), 1);
     let log = server.log();
     for secret in [token, "hunter2", "ann@example.com"] {
         assert!(!log.contains(secret), "{secret}");
