@@ -61,11 +61,15 @@ impl LinkTemplate {
     }
 
     /// The same on an address that the caller chose among those that are allowed. What stands before the
-    /// token, in the fragment or in the query, goes with it.
+    /// token, in the fragment or in the query, goes with it, unless the address says it already: of two values
+    /// of one name, readers differ on which counts.
     pub fn link_to(&self, target: &ReturnUrl, token: &Secret) -> Secret {
         let mut base = target.0.clone();
-        if matches!(self.place, Place::Query { .. }) && self.base.query().is_some() {
-            base.query_pairs_mut().extend_pairs(self.base.query_pairs());
+        if matches!(self.place, Place::Query { .. }) {
+            let is_new = |name: &str| target.0.query_pairs().all(|(known, _)| known != name);
+            for (name, value) in self.base.query_pairs().filter(|(name, _)| is_new(name)) {
+                base.query_pairs_mut().append_pair(&name, &value);
+            }
         }
         self.link_on(&base, token)
     }
@@ -225,6 +229,16 @@ mod tests {
         assert_eq!(query.expose(), "https://b.example/x?y=1&vtype=reset&vtoken=a.b-c_d.e");
         let fragment = link("https://a.example/#vtype=reset&vtoken={token}");
         assert_eq!(fragment.expose(), "https://b.example/x?y=1#vtype=reset&vtoken=a.b-c_d.e");
+    }
+
+    #[test]
+    fn what_the_address_says_already_is_not_said_twice() {
+        let urls = ReturnUrls::parse(["https://b.example/x?vtype=mine"]).unwrap();
+        let url = urls.allow("https://b.example/x?vtype=mine").unwrap();
+        let template =
+            LinkTemplate::parse("https://a.example/r?vtype=reset&lang=de&t={token}").unwrap();
+        let link = template.link_to(&url, &token());
+        assert_eq!(link.expose(), "https://b.example/x?vtype=mine&lang=de&t=a.b-c_d.e");
     }
 
     #[test]

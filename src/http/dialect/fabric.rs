@@ -204,7 +204,7 @@ async fn redeem(
 /// A token of another user is not spent. One that is dead is for the redemption to refuse, and to count.
 fn require_user(tenant: &Tenant, token: &Secret, user_id: &str) -> Result<(), Refusal> {
     match tenant.examine(token.expose()) {
-        Ok((claims, _)) if user_id_of(&claims) != user_id => {
+        Ok((claims, None)) if user_id_of(&claims) != user_id => {
             let error = Error::CredentialMismatch { jti: claims.jti };
             Err(Problem::from(error).into())
         }

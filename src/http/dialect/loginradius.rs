@@ -11,7 +11,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{any, post, put};
 use axum::{Extension, Json, Router};
-use resetd_verify::TokenId;
+use resetd_verify::{Claims, TokenId};
 use serde::Serialize;
 
 use crate::domain::caller::Scope;
@@ -159,8 +159,10 @@ async fn reset(
 async fn redeem(visit: &Visit, request: Request) -> Result<Response, Refusal> {
     let token = wish::token(request).await?;
     let (tenant, caller) = (visit.by.tenant.clone(), visit.by.caller.clone());
-    // Whoever holds a live token is heard, however many try with others.
-    if !visit.is_known && !tenant.can_be_killed(token.expose()) {
+    // Whoever holds a live token is heard, however many try with others. One that is held stays so, and one that
+    // is bound to a version cannot be spent here, so those could be tried for ever.
+    let can_be_spent = |claims: Claims| claims.credential_version.is_none();
+    if !visit.is_known && !tenant.look(token.expose()).is_ok_and(can_be_spent) {
         visit.admit_stranger()?;
     }
     let request =

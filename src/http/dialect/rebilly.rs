@@ -21,6 +21,7 @@ use crate::domain::dialect::Rebilly;
 use crate::domain::identifier::{CredentialId, Username};
 use crate::domain::issue::IssueRequest;
 use crate::domain::policy::Expiry;
+use crate::domain::secret::Secret;
 use crate::domain::time::{from_rfc3339, to_rfc3339};
 use crate::http::api::{self, Link, TIME, about};
 use crate::http::audited::AboutUser;
@@ -30,6 +31,7 @@ use crate::http::idempotency::IdempotencyKey;
 use crate::http::limit::Gate;
 use crate::http::observe::AboutToken;
 use crate::http::problem::{Problem, ProblemKind};
+use crate::http::undisturbed::undisturbed;
 use crate::service::{ResetService, Tenant};
 use client::Spoken;
 
@@ -156,7 +158,9 @@ fn read(by: &CalledBy, target: &Target, token: &str) -> Result<Response, Problem
 
 /// `DELETE /password-tokens/{id}`
 async fn invalidate(by: &CalledBy, token: &str) -> Result<Response, Problem> {
-    let claims = by.tenant.revoke(&by.caller, token).await?;
+    let (CalledBy { caller, tenant }, token) = (by.clone(), Secret::new(token));
+    let revoke = async move { tenant.revoke(&caller, token.expose()).await };
+    let claims = undisturbed(revoke).await??;
     Ok((StatusCode::NO_CONTENT, about(&claims)).into_response())
 }
 

@@ -1,5 +1,7 @@
 //! Where the operations are, in every way that the vendor's clients know to reach them.
 
+use std::fmt;
+
 use super::format::Format;
 
 /// What can be asked for.
@@ -33,8 +35,8 @@ impl Operation {
     }
 }
 
-/// A path that leads to an operation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A path that leads to an operation. `Debug` leaves the user out.
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Route {
     pub(super) operation: Operation,
     /// Whether it is one that every operation has, and not the operation's own.
@@ -45,6 +47,13 @@ pub(super) struct Route {
     pub(super) suffix: Option<Format>,
     /// The same said by the rest of it.
     pub(super) own: Option<Format>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { operation, is_predefined, suffix, own, .. } = self;
+        write!(formatter, "Route({operation:?}, {is_predefined}, {suffix:?}, {own:?})")
+    }
 }
 
 /// What a path leads to.
