@@ -329,7 +329,7 @@ fn server() -> Server {
 #[test]
 fn the_sdk_for_javascript_has_its_way_by_the_base_url_alone() {
     let server = server();
-    let mut sdk = Tools::installed().node(include_str!("rebilly/sdk.mjs"));
+    let mut sdk = Tools::installed().node(include_str!("../../clients/rebilly.mjs"));
     let output = end_of(sdk.args([&server.url, &server.api_key]));
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
     assert_eq!(stdout(&output).trim(), "all is as an SDK of Rebilly expects it");

@@ -71,7 +71,7 @@ fn every_recorded_request_is_answered_as_recorded_and_nothing_of_it_is_told() {
     let parse = |text| serde_json::from_str::<Vec<Value>>(text).unwrap();
     let pairs: Vec<Value> = RECORDED.into_iter().flat_map(parse).collect();
     let count = pairs.len().to_string();
-    assert_eq!(app.run(include_str!("replay.py"), json!({ "pairs": pairs })).trim(), count);
+    assert_eq!(app.run(include_str!("../../../clients/fabric_replay.py"), json!({ "pairs": pairs })).trim(), count);
     let told = app.told();
     for secret in ["ABC123", "pat@example.com", "fe6c2ce00773dc40ad6626b5", "eyJ", app.all.expose()]
     {
@@ -93,7 +93,7 @@ fn no_request_made_from_the_document_gets_an_answer_that_the_document_does_not_h
     let seed = std::env::var("RESETD_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
     let document: Value = serde_json::from_str(OPENAPI).unwrap();
     let told = app.run(
-        include_str!("fuzz.py"),
+        include_str!("../../../clients/fabric_fuzz.py"),
         json!({ "document": document, "seed": seed.unwrap_or(SEED), "examples": EXAMPLES }),
     );
     assert!(told.contains("requests were made"), "{told}");

@@ -102,17 +102,17 @@ fn walk(names: &str, client: impl Fn() -> Command) {
 
 #[test]
 fn the_client_for_javascript_has_links_sent_and_reads_refusals() {
-    walk("pascal", || Tools::installed().node(include_str!("clients.mjs")));
+    walk("pascal", || Tools::installed().node(include_str!("../../../clients/servicestack.mjs")));
 }
 
 #[test]
 fn the_client_for_javascript_reads_small_names_as_well() {
-    walk("camel", || Tools::installed().node(include_str!("clients.mjs")));
+    walk("camel", || Tools::installed().node(include_str!("../../../clients/servicestack.mjs")));
 }
 
 #[test]
 fn the_client_for_python_has_links_sent_and_reads_refusals() {
-    walk("camel", || Tools::installed().python(include_str!("clients.py")));
+    walk("camel", || Tools::installed().python(include_str!("../../../clients/servicestack.py")));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-// Asks as JsonServiceClient does: clients.mjs send | reset TOKEN
+// Asks as JsonServiceClient does: servicestack.mjs send | reset TOKEN
 //
 // The classes are as the vendor's generator makes them. What came of it goes out as one line of JSON.
 

@@ -1,4 +1,4 @@
-"""Asks as the vendor's JsonServiceClient for Python does: clients.py send | reset TOKEN
+"""Asks as the vendor's JsonServiceClient for Python does: servicestack.py send | reset TOKEN
 
 The classes are as its generator makes them. What came of it goes out as one line of JSON.
 """
