@@ -54,25 +54,38 @@ pub(super) async fn require(
     mut request: Request,
     next: Next,
 ) -> Response {
-    let (caller, tenant) = match authenticate(&service, &request) {
+    let (called_by, admitted) = admit((&service, &gate), &request, scope);
+    let Some(called_by) = called_by else {
+        return admitted.err().unwrap_or(Problem::new(ProblemKind::Internal)).into_response();
+    };
+    let mut response = match admitted {
+        Ok(()) => {
+            request.extensions_mut().insert(called_by.clone());
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    };
+    response.extensions_mut().insert(called_by);
+    response
+}
+
+/// Lets a caller of any tenant in, by the credential of the native API. Whoever is known is told beside the refusal
+/// as well, for the log.
+pub(super) fn admit(
+    (service, gate): (&ResetService, &Gate),
+    request: &Request,
+    scope: Scope,
+) -> (Option<CalledBy>, Result<(), Problem>) {
+    let (caller, tenant) = match authenticate(service, request) {
         Ok(known) => known,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return (None, Err(problem)),
     };
     let called_by = CalledBy { caller: caller.name.clone(), tenant };
     if let Some(known) = request.extensions().get::<KnownCaller>() {
         known.is(&called_by);
     }
     let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name);
-    let mut response = if let Err(problem) = admitted {
-        problem.into_response()
-    } else if caller.may(scope) {
-        request.extensions_mut().insert(called_by.clone());
-        next.run(request).await
-    } else {
-        Problem::new(ProblemKind::Forbidden).into_response()
-    };
-    response.extensions_mut().insert(called_by);
-    response
+    (Some(called_by), admitted.and_then(|()| require_scopes(&caller, &[scope])))
 }
 
 /// Lets a caller of one tenant in, by a credential that a dialect found in a place of its own. Whoever is known
@@ -166,7 +179,7 @@ fn authenticate(
 }
 
 /// The one credential of a request, where the native API has it.
-pub(super) fn credential(request: &Request) -> Result<&str, Problem> {
+fn credential(request: &Request) -> Result<&str, Problem> {
     if is_in_query(request.uri()) {
         return Err(Problem::new(ProblemKind::CredentialInQuery));
     }

@@ -158,6 +158,11 @@ impl Rules {
     /// A token by whoever has no key, and that can not be killed any more, or never could.
     pub(super) fn admit_holder(&self, source: Option<Source>) -> Result<(), Problem> {
         self.admit_source(source)?;
+        self.admit_stranger(source)
+    }
+
+    /// The same, where the request was counted for its address already.
+    pub(super) fn admit_stranger(&self, source: Option<Source>) -> Result<(), Problem> {
         self.holder.admit(&household(source))
     }
 }

@@ -136,6 +136,12 @@ impl Check<'_> {
             );
             return self.refuse("servicestack.public", problem);
         }
+        if is_public && tenant.directory.as_ref().is_some_and(|it| it.reveal_unknown_users) {
+            let problem = format!(
+                "is true, and {section}directory.reveal_unknown_users is true too: anybody could learn who is a user; set one of them to false"
+            );
+            return self.refuse("servicestack.public", problem);
+        }
         Ok(())
     }
 }

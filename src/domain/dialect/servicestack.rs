@@ -60,11 +60,15 @@ impl ServiceStack {
         [&self.tenant].into_iter().chain(named)
     }
 
-    /// The tenant that a request means.
+    /// The tenant that a request means, which is that of the caller, if one is known, where the request names any.
     ///
     /// # Errors
     /// [`Misplaced`].
-    pub fn tenant_of(&self, named: Named<'_>) -> Result<&TenantName, Misplaced> {
+    pub fn tenant_of(
+        &self,
+        named: Named<'_>,
+        of_caller: Option<&TenantName>,
+    ) -> Result<&TenantName, Misplaced> {
         let Places { appliances, suites, subdomains } = &self.places;
         let subdomain = named.subdomain.map(str::to_lowercase);
         let found = [
@@ -74,9 +78,9 @@ impl ServiceStack {
         ];
         let mut tenant = None;
         for (member, found) in found {
-            match (tenant, found) {
+            match (tenant.or(of_caller), found) {
                 (_, Found::Nothing) => return Err(member),
-                (Some(tenant), Found::Tenant(other)) if tenant != other => return Err(member),
+                (Some(wanted), Found::Tenant(other)) if wanted != other => return Err(member),
                 (_, Found::Tenant(found)) => tenant = Some(found),
                 (_, Found::Unasked) => {}
             }
@@ -125,7 +129,7 @@ mod tests {
         });
         let tenant = |appliance, suite, subdomain| {
             let named = Named { appliance, suite, subdomain };
-            dialect.tenant_of(named).map(TenantName::as_str)
+            dialect.tenant_of(named, None).map(TenantName::as_str)
         };
         assert_eq!(tenant(None, None, None), Ok("default"));
         assert_eq!(tenant(Some(guid('a')), None, None), Ok("acme"));
@@ -138,10 +142,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_listed_for_another_tenant_is_nothing_to_a_caller() {
+        let dialect = dialect(Places {
+            appliances: [(guid('a'), name("acme")), (guid('b'), name("beta"))].into(),
+            subdomains: [("beta".to_owned(), name("beta"))].into(),
+            ..Places::default()
+        });
+        let acme = name("acme");
+        let tenant = |appliance, subdomain| {
+            let named = Named { appliance, suite: None, subdomain };
+            dialect.tenant_of(named, Some(&acme)).map(TenantName::as_str)
+        };
+        assert_eq!(tenant(Some(guid('a')), None), Ok("acme"));
+        for unlisted in ['b', 'c'] {
+            assert_eq!(tenant(Some(guid(unlisted)), Some("beta")), Err(Misplaced::Appliance));
+        }
+        assert_eq!(tenant(Some(guid('a')), Some("beta")), Err(Misplaced::Subdomain));
+        assert_eq!(tenant(None, None), Ok("default"));
+    }
+
+    #[test]
     fn where_no_name_is_listed_any_will_do() {
         let dialect = dialect(Places::default());
         let named =
             Named { appliance: Some(guid('a')), suite: Some(guid('b')), subdomain: Some("x") };
-        assert_eq!(dialect.tenant_of(named).map(TenantName::as_str), Ok("default"));
+        assert_eq!(dialect.tenant_of(named, None).map(TenantName::as_str), Ok("default"));
     }
 }

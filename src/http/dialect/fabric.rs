@@ -68,7 +68,7 @@ async fn verify(
 ) -> Response {
     let Some(tenant) = context.tenant.and_then(|name| service.tenant(&name)) else {
         // Who is nobody has no token. It is counted like any other that is not there.
-        let admitted = gate.rules().admit_holder(source.map(|Extension(source)| source));
+        let admitted = gate.rules().admit_stranger(source.map(|Extension(source)| source));
         let problem = admitted.err().unwrap_or_else(|| Problem::new(ProblemKind::TokenUnknown));
         return Refusal::from(problem).into_response();
     };
@@ -80,7 +80,7 @@ async fn verify(
     let admitted = if is_live {
         Ok(())
     } else {
-        gate.rules().admit_holder(source.map(|Extension(source)| source))
+        gate.rules().admit_stranger(source.map(|Extension(source)| source))
     };
     let answer = admitted.map_err(Refusal::from).and_then(|()| told(worth));
     (of_tenant, answer).into_response()

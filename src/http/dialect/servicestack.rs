@@ -21,20 +21,18 @@ use axum::routing::any;
 use axum::{Extension, Router};
 
 use crate::audit::Action;
-use crate::domain::caller::Scope;
+use crate::domain::caller::{NoCaller, Scope};
 use crate::domain::dialect::ServiceStack;
-use crate::domain::policy::TenantName;
-use crate::domain::secret::Secret;
 use crate::http::audited::{AboutTenant, AboutUser, KnownAction};
 use crate::http::body::read_any;
-use crate::http::caller::{CalledBy, credential, has_credential, let_in};
+use crate::http::caller::{CalledBy, admit, has_credential};
 use crate::http::deliveries::promise;
 use crate::http::limit::Gate;
 use crate::http::observe::AboutToken;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::http::source::Source;
 use crate::http::undisturbed::undisturbed;
-use crate::service::ResetService;
+use crate::service::{Error, ResetService};
 use answer::write;
 use fault::Fault;
 use format::{NoCallback, Style};
@@ -154,11 +152,10 @@ impl Asked {
         if !methods(self.route.operation).contains(request.method()) {
             return Err(Problem::new(ProblemKind::MethodNotAllowed).into());
         }
-        let credential = self.credential(&request)?;
+        let caller = self.let_in(&request, about)?;
         let (parts, body) = request.into_parts();
         let members = self.members(&parts, body).await?;
-        let tenant = operations::tenant_of(&self.shared.dialect, &members)?;
-        let by = self.let_in(&parts.extensions, credential.as_ref(), tenant, about)?;
+        let by = self.acting(caller, &members, about)?;
         match self.route.operation {
             Operation::GetResetPasswordToken => {
                 let request = operations::delivery(&by.tenant, &members, &parts.headers)?;
@@ -179,19 +176,27 @@ impl Asked {
         Ok(())
     }
 
-    /// The credential of a known caller, found before a byte of the body is read; nothing for anybody, if anybody
-    /// may ask, and not too often.
-    fn credential(&self, request: &Request) -> Result<Option<Secret>, Problem> {
-        let source = request.extensions().get::<Source>().copied();
+    /// Who calls, if they may, found before a byte of the body is read; nobody, if anybody may ask, and not too often.
+    fn let_in(
+        &self,
+        request: &Request,
+        about: &mut Extensions,
+    ) -> Result<Option<CalledBy>, Problem> {
         let is_open = self.shared.dialect.is_public
             && self.route.operation == Operation::GetResetPasswordToken;
         if is_open && !has_credential(request) {
-            self.shared.gate.rules().admit_holder(source)?;
-            return Ok(None);
+            let source = request.extensions().get::<Source>().copied();
+            return self.shared.gate.rules().admit_stranger(source).map(|()| None);
         }
-        let credential = credential(request)?;
-        self.service.authenticate(credential, source.map(|Source(address)| address))?;
-        Ok(Some(Secret::new(credential)))
+        let scope = match self.route.operation {
+            Operation::GetResetPasswordToken => Scope::Deliver,
+            Operation::PasswordReset => Scope::Redeem,
+        };
+        let (by, admitted) = admit((&self.service, &self.shared.gate), request, scope);
+        if let Some(by) = &by {
+            about.insert(by.clone());
+        }
+        admitted.map(|()| by)
     }
 
     /// What the request says. On the operation's own route its path counts over its body, its query over both, and
@@ -211,30 +216,27 @@ impl Asked {
         Ok(if counts_first { body.or(query).or(path) } else { query.or(path).or(body) })
     }
 
-    /// Who has it done, if they may.
-    fn let_in(
+    /// Who has it done, for the tenant that the request means.
+    fn acting(
         &self,
-        request: &Extensions,
-        credential: Option<&Secret>,
-        tenant: &TenantName,
+        caller: Option<CalledBy>,
+        members: &Members,
         about: &mut Extensions,
-    ) -> Result<CalledBy, Problem> {
-        let internal = || Problem::new(ProblemKind::Internal);
-        let Some(credential) = credential else {
-            about.insert(AboutTenant(tenant.to_string()));
-            let tenant = self.service.tenant(tenant).ok_or_else(internal)?.clone();
-            return Ok(CalledBy { caller: ANYBODY.into(), tenant });
-        };
-        let scope = match self.route.operation {
-            Operation::GetResetPasswordToken => Scope::Deliver,
-            Operation::PasswordReset => Scope::Redeem,
-        };
-        let asked = (&self.service, &self.shared.gate);
-        let (by, admitted) = let_in(asked, request, credential.expose(), scope, tenant);
-        if let Some(by) = &by {
-            about.insert(by.clone());
+    ) -> Result<CalledBy, Fault> {
+        let of_caller = caller.as_ref().map(|by| &by.tenant.policy().tenant);
+        let tenant = operations::tenant_of(&self.shared.dialect, members, of_caller)?;
+        match caller {
+            // The caller of another tenant is nobody here.
+            Some(by) if by.tenant.policy().tenant != *tenant => {
+                Err(Problem::from(Error::from(NoCaller::Unknown)).into())
+            }
+            Some(by) => Ok(by),
+            None => {
+                about.insert(AboutTenant(tenant.to_string()));
+                let tenant = self.service.tenant(tenant).cloned();
+                let tenant = tenant.ok_or_else(|| Problem::new(ProblemKind::Internal))?;
+                Ok(CalledBy { caller: ANYBODY.into(), tenant })
+            }
         }
-        admitted?;
-        by.ok_or_else(internal)
     }
 }

@@ -206,9 +206,32 @@ async fn an_appliance_that_is_listed_is_its_tenants_whose_callers_alone_have_lin
     let (path, acme) = (format!("{ROUTE}?ApplianceId={{{APPLIANCE}}}"), app.acting_for("acme"));
     let path = path.replace('{', "%7b").replace('}', "%7d");
     let refused = ask(&app, app.key_for(Scope::Deliver), &path, "text/json", "").await;
-    refused.assert_status(401);
+    refused.assert_status(400);
+    let unlisted = format!("{ROUTE}?ApplianceId={}", "1".repeat(32));
+    let unlisted = ask(&app, app.key_for(Scope::Deliver), &unlisted, "text/json", "").await;
+    assert_eq!((refused.status, &refused.text), (unlisted.status, &unlisted.text));
+    assert_eq!(waiting(&app), 0);
     ask(&app, acme.api_key.expose(), &path, "text/json", "").await.assert_status(200);
     assert_eq!(taken(&app).await.0, acme_name());
+}
+
+#[tokio::test]
+async fn who_has_no_right_is_refused_before_the_body_is_read() {
+    let app = start();
+    let path = "/api/GetResetPasswordToken";
+    let refused = ask(&app, app.key_for(Scope::Check), path, "application/json", "{").await;
+    refused.assert_status(403);
+}
+
+#[tokio::test]
+async fn a_caller_is_counted_for_what_cannot_be_read_too() {
+    let app = start_with(|options, _| {
+        options.rates.all.caller_per_minute = std::num::NonZeroU32::new(2);
+    });
+    let (key, path) = (app.key_for(Scope::Deliver), "/api/GetResetPasswordToken");
+    for status in [400, 400, 429] {
+        ask(&app, key, path, "application/json", "{").await.assert_status(status);
+    }
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ impl Visit {
 
     /// Counts one more request of somebody who is not known, as of those who hold a token.
     pub(super) fn admit_stranger(&self) -> Result<(), Problem> {
-        self.gate.rules().admit_holder(self.source)
+        self.gate.rules().admit_stranger(self.source)
     }
 }
 

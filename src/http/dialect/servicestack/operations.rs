@@ -16,10 +16,11 @@ use crate::domain::secret::Secret;
 use crate::http::problem::{Problem, ProblemKind};
 use crate::service::{DeliveryRequest, RedeemRequest, Tenant};
 
-/// The tenant whose users a request means.
+/// The tenant whose users a request means. What is listed for another tenant than the caller's is as if it were not.
 pub(super) fn tenant_of<'d>(
     dialect: &'d ServiceStack,
     members: &Members,
+    of_caller: Option<&TenantName>,
 ) -> Result<&'d TenantName, Fault> {
     let guid = |member| match members.get(member).map(Guid::parse) {
         Some(None) => {
@@ -33,7 +34,7 @@ pub(super) fn tenant_of<'d>(
         suite: guid(Member::SuiteId)?,
         subdomain: members.get(Member::SubdomainName),
     };
-    dialect.tenant_of(named).map_err(|misplaced| {
+    dialect.tenant_of(named, of_caller).map_err(|misplaced| {
         let member = match misplaced {
             Misplaced::Appliance => Member::ApplianceId,
             Misplaced::Suite => Member::SuiteId,

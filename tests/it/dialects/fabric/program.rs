@@ -71,7 +71,11 @@ fn every_recorded_request_is_answered_as_recorded_and_nothing_of_it_is_told() {
     let parse = |text| serde_json::from_str::<Vec<Value>>(text).unwrap();
     let pairs: Vec<Value> = RECORDED.into_iter().flat_map(parse).collect();
     let count = pairs.len().to_string();
-    assert_eq!(app.run(include_str!("../../../clients/fabric_replay.py"), json!({ "pairs": pairs })).trim(), count);
+    assert_eq!(
+        app.run(include_str!("../../../clients/fabric_replay.py"), json!({ "pairs": pairs }))
+            .trim(),
+        count
+    );
     let told = app.told();
     for secret in ["ABC123", "pat@example.com", "fe6c2ce00773dc40ad6626b5", "eyJ", app.all.expose()]
     {

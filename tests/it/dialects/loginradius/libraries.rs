@@ -70,11 +70,17 @@ impl App {
     }
 
     fn node(&self, calls: &Value) -> Vec<Value> {
-        self.outcomes(Tools::installed().node(include_str!("../../../clients/loginradius.mjs")), calls)
+        self.outcomes(
+            Tools::installed().node(include_str!("../../../clients/loginradius.mjs")),
+            calls,
+        )
     }
 
     fn python(&self, calls: &Value) -> Vec<Value> {
-        self.outcomes(Tools::installed().python(include_str!("../../../clients/loginradius.py")), calls)
+        self.outcomes(
+            Tools::installed().python(include_str!("../../../clients/loginradius.py")),
+            calls,
+        )
     }
 
     /// What came of calls.

@@ -64,6 +64,14 @@ async fn of_a_hundred_gets_by_one_address_so_many_send_as_its_limit_says() {
 }
 
 #[tokio::test]
+async fn a_request_is_counted_once_for_its_address() {
+    let (app, _folder) = start_open(|options| options.rates.source_per_minute = NonZeroU32::new(3));
+    for status in [200, 200, 200, 429] {
+        get(&app, "ann", "192.0.2.1").await.assert_status(status);
+    }
+}
+
+#[tokio::test]
 async fn known_unknown_and_too_often_asked_for_get_one_answer() {
     let (app, _folder) =
         start_open(|options| options.rates.all.user_tokens_per_hour = NonZeroU32::new(1));

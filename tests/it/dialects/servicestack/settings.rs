@@ -3,6 +3,8 @@
 use resetd::config::{Config, Layers};
 
 const LINK: &str = "link.template = \"https://app.example.com/reset#{token}\"\n";
+const REVEALING: &str =
+    "directory = { kind = \"file\", file = \"people.toml\", reveal_unknown_users = true }\n";
 const ON: &str = "[servicestack]\nenabled = true\n";
 
 fn config(text: &str) -> Result<Config, String> {
@@ -29,6 +31,10 @@ fn what_cannot_work_is_refused_with_the_mend() {
         (
             format!("{LINK}{ON}public = true\n"),
             "settings.toml:4: servicestack.public: is true, and the tenant \"default\" has no directory: anybody could have its links sent to any address; set directory.kind, or false",
+        ),
+        (
+            format!("{LINK}{REVEALING}{ON}public = true\n"),
+            "settings.toml:5: servicestack.public: is true, and directory.reveal_unknown_users is true too: anybody could learn who is a user; set one of them to false",
         ),
         (
             format!("{LINK}{acme}{ON}subdomains = {{ acme = \"acme\" }}\n"),
