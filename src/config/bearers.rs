@@ -6,7 +6,7 @@ use axum::http::Uri;
 
 use super::check::Check;
 use super::raw::{RawBearer, RawConfig};
-use super::tenants::{Tenant, find_tenant};
+use super::tenants::Tenant;
 use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, parse_scopes};
 use crate::domain::bearer::BearerIssuer;
 use crate::domain::policy::TenantName;
@@ -64,11 +64,8 @@ impl Check<'_> {
                     .refuse(&key(name), "wanted a text as it stands in the tokens, found none");
             }
         }
-        let tenant =
-            match find_tenant(tenants, raw.tenant.as_deref().unwrap_or(TenantName::DEFAULT)) {
-                Ok(tenant) => tenant.policy.tenant.clone(),
-                Err(problem) => return self.refuse(&key("tenant"), problem),
-            };
+        let tenant = raw.tenant.as_deref().unwrap_or(TenantName::DEFAULT);
+        let tenant = self.named_tenant(&key("tenant"), tenant, tenants)?.policy.tenant.clone();
         let scopes = match parse_scopes(&tenant, raw.scopes.iter().map(String::as_str)) {
             Ok(scopes) => scopes,
             Err(problem) => return self.refuse(&key("scopes"), problem),

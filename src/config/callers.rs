@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::check::Check;
 use super::raw::{RawApiKey, RawCaller, RawConfig};
-use super::tenants::{Tenant, find_tenant};
+use super::tenants::Tenant;
 use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, parse_scopes, read_text};
 use crate::domain::caller::{ApiKey, Caller, Callers, KeyHash, is_api_key};
 use crate::domain::policy::TenantName;
@@ -51,10 +51,7 @@ impl Check<'_> {
             return self.refuse(&key("name"), CALLER_NAME_WANTED);
         }
         let tenant = raw.tenant.as_deref().unwrap_or(TenantName::DEFAULT);
-        let tenant = match find_tenant(tenants, tenant) {
-            Ok(tenant) => tenant.policy.tenant.clone(),
-            Err(problem) => return self.refuse(&key("tenant"), problem),
-        };
+        let tenant = self.named_tenant(&key("tenant"), tenant, tenants)?.policy.tenant.clone();
         let scopes = match parse_scopes(&tenant, raw.scopes.iter().map(String::as_str)) {
             Ok(scopes) => scopes,
             Err(problem) => return self.refuse(&key("scopes"), problem),

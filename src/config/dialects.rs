@@ -7,7 +7,7 @@ mod servicestack;
 use super::ConfigError;
 use super::check::Check;
 use super::raw::{RawConfig, RawRebilly};
-use super::tenants::{Tenant, find_tenant};
+use super::tenants::Tenant;
 use crate::domain::caller::Callers;
 use crate::domain::dialect::{Dialects, Rebilly};
 use crate::domain::policy::TenantName;
@@ -37,9 +37,7 @@ impl Check<'_> {
         name: &str,
         tenants: &[Tenant],
     ) -> Result<Option<TenantName>, ConfigError> {
-        match find_tenant(tenants, name) {
-            Ok(tenant) => Ok(is_enabled.then(|| tenant.policy.tenant.clone())),
-            Err(problem) => self.refuse(&format!("{section}.tenant"), problem),
-        }
+        let tenant = self.named_tenant(&format!("{section}.tenant"), name, tenants)?;
+        Ok(is_enabled.then(|| tenant.policy.tenant.clone()))
     }
 }

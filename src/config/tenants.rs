@@ -89,6 +89,18 @@ pub(super) fn find_tenant<'t>(tenants: &'t [Tenant], name: &str) -> Result<&'t T
     })
 }
 
+impl Check<'_> {
+    /// The tenant that a key of the configuration names.
+    pub(super) fn named_tenant<'t>(
+        &self,
+        key: &str,
+        name: &str,
+        tenants: &'t [Tenant],
+    ) -> Result<&'t Tenant, ConfigError> {
+        find_tenant(tenants, name).or_else(|problem| self.refuse(key, problem))
+    }
+}
+
 /// The issuer of a tenant for which none is configured: where its documents are.
 pub(super) fn issuer_below(base: &str, tenant: &TenantName) -> String {
     if tenant.is_default() { base.into() } else { format!("{base}/tenants/{tenant}") }

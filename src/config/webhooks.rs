@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::check::Check;
 use super::layers::{Origin, WEBHOOK_SECRETS_PREFIX};
 use super::raw::{RawConfig, RawWebhook};
-use super::tenants::{Tenant, find_tenant};
+use super::tenants::Tenant;
 use super::{CALLER_NAME_WANTED, ConfigError, is_caller_name, read_private_text};
 use crate::domain::policy::TenantName;
 use crate::domain::target::Target;
@@ -56,11 +56,8 @@ impl Check<'_> {
         if !is_caller_name(&raw.name) {
             return self.refuse(&key("name"), CALLER_NAME_WANTED);
         }
-        let tenant =
-            match find_tenant(tenants, raw.tenant.as_deref().unwrap_or(TenantName::DEFAULT)) {
-                Ok(tenant) => tenant.policy.tenant.clone(),
-                Err(problem) => return self.refuse(&key("tenant"), problem),
-            };
+        let tenant = raw.tenant.as_deref().unwrap_or(TenantName::DEFAULT);
+        let tenant = self.named_tenant(&key("tenant"), tenant, tenants)?.policy.tenant.clone();
         let timeout = raw.timeout_seconds.unwrap_or(TIMEOUT);
         let timeout = self.within(&key("timeout_seconds"), timeout, 1..=60)?;
         Ok(Webhook {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::ConfigError;
 use crate::config::check::Check;
 use crate::config::raw::RawFabric;
-use crate::config::tenants::{Tenant, find_tenant};
+use crate::config::tenants::Tenant;
 use crate::domain::dialect::{Fabric, FabricAccount};
 use crate::domain::policy::TenantName;
 
@@ -16,7 +16,8 @@ impl Check<'_> {
         raw: &RawFabric,
         tenants: &[Tenant],
     ) -> Result<Option<Fabric>, ConfigError> {
-        let tenant = self.tenant_of_fabric("fabric.tenant", &raw.tenant, tenants)?;
+        let tenant =
+            self.named_tenant("fabric.tenant", &raw.tenant, tenants)?.policy.tenant.clone();
         let accounts = self.accounts_of_fabric(&raw.accounts, tenants)?;
         if raw.strict_accounts && accounts.is_empty() {
             return self.refuse(
@@ -50,24 +51,12 @@ impl Check<'_> {
                 return self
                     .refuse(KEY, format!("wanted {wanted}, such as {example}, found {text:?}"));
             };
-            let tenant = self.tenant_of_fabric(KEY, tenant, tenants)?;
+            let tenant = self.named_tenant(KEY, tenant, tenants)?.policy.tenant.clone();
             if accounts.contains_key(&account) {
                 return self.refuse(KEY, format!("has {:?} twice", account.as_str()));
             }
             accounts.insert(account, tenant);
         }
         Ok(accounts)
-    }
-
-    fn tenant_of_fabric(
-        &self,
-        key: &str,
-        name: &str,
-        tenants: &[Tenant],
-    ) -> Result<TenantName, ConfigError> {
-        match find_tenant(tenants, name) {
-            Ok(tenant) => Ok(tenant.policy.tenant.clone()),
-            Err(problem) => self.refuse(key, problem),
-        }
     }
 }

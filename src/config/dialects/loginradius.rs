@@ -3,7 +3,7 @@
 use crate::config::ConfigError;
 use crate::config::check::Check;
 use crate::config::raw::RawLoginRadius;
-use crate::config::tenants::{Tenant, find_tenant};
+use crate::config::tenants::Tenant;
 use crate::domain::caller::{API_KEY_PREFIX, Caller, Callers};
 use crate::domain::dialect::LoginRadius;
 
@@ -15,10 +15,7 @@ impl Check<'_> {
         callers: &Callers,
     ) -> Result<Option<LoginRadius>, ConfigError> {
         let RawLoginRadius { enabled, tenant, api_key, caller } = dialect;
-        let tenant = match find_tenant(tenants, tenant) {
-            Ok(tenant) => tenant,
-            Err(problem) => return self.refuse("loginradius.tenant", problem),
-        };
+        let tenant = self.named_tenant("loginradius.tenant", tenant, tenants)?;
         let name = &tenant.policy.tenant;
         let is_known = |known: &Caller| known.name == *caller && known.tenant == *name;
         if !caller.is_empty() && !callers.iter().any(is_known) {

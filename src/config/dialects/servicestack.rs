@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::config::ConfigError;
 use crate::config::check::Check;
 use crate::config::raw::{RawConfig, RawServiceStack};
-use crate::config::tenants::{Tenant, find_tenant};
+use crate::config::tenants::Tenant;
 use crate::domain::dialect::{Guid, Places, ServiceStack};
 use crate::domain::policy::TenantName;
 
@@ -102,10 +102,8 @@ impl Check<'_> {
         name: &str,
         tenants: &[Tenant],
     ) -> Result<TenantName, ConfigError> {
-        match find_tenant(tenants, name) {
-            Ok(tenant) => Ok(tenant.policy.tenant.clone()),
-            Err(problem) => self.refuse(&format!("servicestack.{key}"), problem),
-        }
+        let key = format!("servicestack.{key}");
+        Ok(self.named_tenant(&key, name, tenants)?.policy.tenant.clone())
     }
 
     fn require_mail(&self, raw: &RawConfig) -> Result<(), ConfigError> {
