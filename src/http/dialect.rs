@@ -1,6 +1,7 @@
 //! The dialects: APIs of others, translated. Each file has one vendor's routes, what comes in, what goes out and
 //! how refusals look there. A dialect calls the same operations of the service as the native API, for a caller
-//! with the same scopes, so it can do nothing that the native API would refuse.
+//! with the same scopes, so a caller can do nothing that the native API would refuse. Where a vendor's clients bring no
+//! key, the dialect says who they are and sees to it that they do not ask too often.
 
 mod fabric;
 mod loginradius;
