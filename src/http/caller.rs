@@ -80,12 +80,8 @@ pub(super) fn admit(
         Ok(known) => known,
         Err(problem) => return (None, Err(problem)),
     };
-    let called_by = CalledBy { caller: caller.name.clone(), tenant };
-    if let Some(known) = request.extensions().get::<KnownCaller>() {
-        known.is(&called_by);
-    }
-    let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name);
-    (Some(called_by), admitted.and_then(|()| require_scopes(&caller, &[scope])))
+    let called_by = noted(&caller, tenant, request.extensions());
+    (Some(called_by), count(gate, &caller).and_then(|()| require_scopes(&caller, &[scope])))
 }
 
 /// Lets a caller of one tenant in, by a credential that a dialect found in a place of its own. Whoever is known
@@ -114,8 +110,7 @@ pub(super) fn let_in_for_all(
         Ok(known) => known,
         Err(error) => return (None, Err(error.into())),
     };
-    let admitted = gate.rules().admit_caller(&caller.tenant, &caller.name);
-    (Some(called_by), admitted.and_then(|()| require_scopes(&caller, scopes)))
+    (Some(called_by), count(gate, &caller).and_then(|()| require_scopes(&caller, scopes)))
 }
 
 /// The same for whoever brings no credential where a dialect is set to have them act as a caller. Nobody is
@@ -144,11 +139,21 @@ fn known_of_tenant(
     if caller.tenant != *tenant {
         return Err(NoCaller::Unknown.into());
     }
-    let called_by = CalledBy { caller: caller.name.clone(), tenant: its_tenant };
+    let called_by = noted(&caller, its_tenant, request);
+    Ok((caller, called_by))
+}
+
+/// Whoever is known, and noted so for a line about a request that is never answered.
+fn noted(caller: &Caller, tenant: Tenant, request: &Extensions) -> CalledBy {
+    let called_by = CalledBy { caller: caller.name.clone(), tenant };
     if let Some(known) = request.get::<KnownCaller>() {
         known.is(&called_by);
     }
-    Ok((caller, called_by))
+    called_by
+}
+
+fn count(gate: &Gate, caller: &Caller) -> Result<(), Problem> {
+    gate.rules().admit_caller(&caller.tenant, &caller.name)
 }
 
 fn require_scopes(caller: &Caller, scopes: &[Scope]) -> Result<(), Problem> {

@@ -196,7 +196,9 @@ impl Asked {
         if let Some(by) = &by {
             about.insert(by.clone());
         }
-        admitted.map(|()| by)
+        admitted?;
+        // To go on without a caller is for the open route alone.
+        by.map(Some).ok_or_else(|| Problem::new(ProblemKind::Internal))
     }
 
     /// What the request says. On the operation's own route its path counts over its body, its query over both, and
